@@ -1,0 +1,130 @@
+//! The one line of JSON that a driver prints.
+
+use std::time::Instant;
+
+use rustix::time::{ClockId, clock_gettime};
+use serde_json::{Map, Value, json};
+
+use crate::args::Bench;
+
+/// Who is measured.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer {
+    pub name: &'static str,
+    pub version: &'static str,
+}
+
+impl Peer {
+    /// The peer `name` with the version that `lock`, the driver's Cargo.lock, holds of `package`.
+    #[must_use]
+    pub fn from_lock(name: &'static str, lock: &'static str, package: &str) -> Self {
+        let head = format!("name = \"{package}\"\nversion = \"");
+        let version = lock
+            .split_once(&head)
+            .and_then(|(_, rest)| rest.split_once('"'))
+            .map_or("unknown", |(version, _)| version);
+        Self { name, version }
+    }
+
+    fn head(self, bench: &Bench) -> Map<String, Value> {
+        let (name, arguments) = bench.describe();
+        let mut line = Map::new();
+        line.insert("peer".into(), self.name.into());
+        line.insert("version".into(), self.version.into());
+        line.insert("bench".into(), name.into());
+        line.extend(arguments);
+        line
+    }
+
+    /// Prints the figures and the settings that they were measured with. Both are JSON objects.
+    pub fn report(self, bench: &Bench, figures: Value, settings: Value) {
+        let mut line = self.head(bench);
+        if let Value::Object(figures) = figures {
+            line.extend(figures);
+        }
+        line.insert("settings".into(), settings);
+        println!("{}", Value::Object(line));
+    }
+
+    /// Prints that this driver does not measure `bench`, and why. This is an answer, not a failure.
+    pub fn unsupported(self, bench: &Bench, reason: &str) {
+        let mut line = self.head(bench);
+        line.insert("unsupported".into(), reason.into());
+        println!("{}", Value::Object(line));
+    }
+}
+
+/// A running clock: wall time, and the processor time of all threads, which other load on the machine disturbs less.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    wall: Instant,
+    cpu: f64,
+}
+
+impl Clock {
+    #[must_use]
+    pub fn start() -> Self {
+        Self {
+            wall: Instant::now(),
+            cpu: cpu_seconds(),
+        }
+    }
+
+    #[must_use]
+    pub fn stop(self) -> Elapsed {
+        Elapsed {
+            seconds: self.wall.elapsed().as_secs_f64(),
+            cpu_seconds: cpu_seconds() - self.cpu,
+        }
+    }
+}
+
+/// What passed between a clock's start and its stop.
+#[derive(Clone, Copy, Debug)]
+pub struct Elapsed {
+    pub seconds: f64,
+    pub cpu_seconds: f64,
+}
+
+impl Elapsed {
+    /// `seconds`, `cpu_seconds` and `per_second` of `count` things.
+    #[must_use]
+    pub fn rate(self, count: u64) -> Value {
+        json!({"seconds": self.seconds, "per_second": count as f64 / self.seconds, "cpu_seconds": self.cpu_seconds})
+    }
+}
+
+fn cpu_seconds() -> f64 {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
+}
+
+/// Joins JSON objects; later ones win.
+#[must_use]
+pub fn join<const N: usize>(parts: [Value; N]) -> Value {
+    let mut all = Map::new();
+    for part in parts {
+        if let Value::Object(part) = part {
+            all.extend(part);
+        }
+    }
+    Value::Object(all)
+}
+
+/// Resident bytes of this process, or `None` where `/proc` does not tell.
+#[must_use]
+pub fn resident() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
+    line.split_whitespace()
+        .nth(1)?
+        .parse::<u64>()
+        .ok()
+        .map(|kib| kib * 1024)
+}
+
+/// How the Rust drivers are built, printed with every figure.
+#[must_use]
+pub fn build() -> Value {
+    json!({"profile": if cfg!(debug_assertions) { "debug" } else { "release" }, "lto": "thin", "codegen_units": 1, "allocator": "system"})
+}

@@ -1,0 +1,426 @@
+//! raft-rs as its README and `five_mem_node` example drive it: `RawNode` over `MemStorage`, one `Ready` handled whole and in
+//! the documented order, `advance`, the `LightReady`, `advance_apply`.
+#![forbid(unsafe_code)]
+
+use std::hint::black_box;
+use std::mem;
+use std::time::Instant;
+
+use bytes::Bytes;
+use clap::Parser as _;
+use peer_common::args::{Bench, Cli, Codec, Idle, Mode, Replication};
+use peer_common::payload::{Applied, payload, payloads};
+use peer_common::report::{Clock, Peer, build, join, resident};
+use protobuf::Message as _;
+use raft::eraftpb::{ConfState, Entry, EntryType, Message, MessageType};
+use raft::storage::MemStorage;
+use raft::{Config, RawNode, StateRole};
+use serde_json::{Value, json};
+use slog::{Discard, Logger, o};
+
+/// Proposals between two compactions of the log.
+const COMPACT_EVERY: u64 = 10_000;
+/// Passes without all having applied after which something is broken.
+const MAX_PASSES: u32 = 100_000;
+
+fn main() {
+    let peer = Peer::from_lock("raft-rs", include_str!("../Cargo.lock"), "raft");
+    let bench = Cli::parse().bench;
+    match &bench {
+        Bench::Replication(a) => {
+            let (figures, settings) = replication(a);
+            peer.report(&bench, figures, settings);
+        }
+        Bench::Idle(a) => {
+            let (figures, settings) = idle(a);
+            peer.report(&bench, figures, settings);
+        }
+        Bench::Codec(a) => {
+            let (figures, settings) = codec(a);
+            peer.report(&bench, figures, settings);
+        }
+        Bench::Node(_) | Bench::Onenode(_) | Bench::Clients(_) => {
+            peer.unsupported(&bench, "raft-rs has no threaded node");
+        }
+        Bench::Wal(_) => peer.unsupported(&bench, "raft-rs has no log on disk"),
+    }
+}
+
+fn config(id: u64, heartbeat: usize, batch_append: bool) -> Config {
+    Config {
+        id,
+        election_tick: 10 * heartbeat,
+        heartbeat_tick: heartbeat,
+        max_size_per_msg: 1024 * 1024,
+        max_inflight_msgs: 512,
+        check_quorum: false,
+        pre_vote: false,
+        batch_append,
+        ..Config::default()
+    }
+}
+
+fn settings(config: &Config) -> Value {
+    let raft = json!({
+        "election_tick": config.election_tick,
+        "heartbeat_tick": config.heartbeat_tick,
+        "max_size_per_msg": config.max_size_per_msg,
+        "max_inflight_msgs": config.max_inflight_msgs,
+        "batch_append": config.batch_append,
+        "pre_vote": config.pre_vote,
+        "check_quorum": config.check_quorum,
+        "codec": "protobuf 2 (default)",
+        "logger": "discard",
+        "storage": "MemStorage",
+    });
+    join([raft, build()])
+}
+
+/// One of `voters` nodes, numbered from 1.
+fn new_node(config: &Config, voters: u64, logger: &Logger) -> RawNode<MemStorage> {
+    let voters: Vec<u64> = (1..=voters).collect();
+    let storage = MemStorage::new_with_conf_state(ConfState::from((voters, vec![])));
+    RawNode::new(config, storage, logger).expect("the configuration is valid")
+}
+
+/// Handles one `Ready` as the library's documentation orders: send, apply, persist, send what waited for that, advance, and
+/// the same for what advancing brought.
+fn handle_ready(
+    raw: &mut RawNode<MemStorage>,
+    mut send: impl FnMut(Message),
+    mut apply: impl FnMut(&Entry),
+) {
+    let mut ready = raw.ready();
+    ready.take_messages().into_iter().for_each(&mut send);
+    assert!(ready.snapshot().is_empty(), "nobody falls behind here");
+    ready.take_committed_entries().iter().for_each(&mut apply);
+    {
+        let mut store = raw.mut_store().wl();
+        store
+            .append(ready.entries())
+            .expect("entries follow the log");
+        if let Some(hard_state) = ready.hs() {
+            store.set_hardstate(hard_state.clone());
+        }
+    }
+    ready
+        .take_persisted_messages()
+        .into_iter()
+        .for_each(&mut send);
+    let mut light = raw.advance(ready);
+    if let Some(commit) = light.commit_index() {
+        raw.mut_store().wl().mut_hard_state().commit = commit;
+    }
+    light.take_messages().into_iter().for_each(&mut send);
+    light.take_committed_entries().iter().for_each(&mut apply);
+    raw.advance_apply();
+}
+
+/// What a real network does to a message: encoded by the sender, decoded by the receiver. Payloads are views of the frame, the
+/// decoder's fastest way.
+fn over_the_wire(message: &Message) -> Message {
+    let frame = Bytes::from(message.write_to_bytes().expect("all fields are set"));
+    Message::parse_from_carllerche_bytes(&frame).expect("it was encoded by the same library")
+}
+
+struct Node {
+    raw: RawNode<MemStorage>,
+    applied: Applied,
+}
+
+/// Nodes in one thread, `nodes[i]` with the id i + 1.
+struct Cluster {
+    nodes: Vec<Node>,
+    inboxes: Vec<Vec<Message>>,
+    wire: bool,
+    messages: u64,
+}
+
+impl Cluster {
+    fn new(a: &Replication) -> Self {
+        let logger = Logger::root(Discard, o!());
+        let batch_append = a.mode == Mode::AppendBatching;
+        let node = |id| Node {
+            raw: new_node(&config(id, 1, batch_append), a.nodes, &logger),
+            applied: Applied::new(a.payload as usize),
+        };
+        let mut cluster = Self {
+            nodes: (1..=a.nodes).map(node).collect(),
+            inboxes: (1..=a.nodes).map(|_| Vec::new()).collect(),
+            wire: a.wire,
+            messages: 0,
+        };
+        cluster.nodes[0]
+            .raw
+            .campaign()
+            .expect("a follower may campaign");
+        for _ in 0..10 {
+            cluster.pass();
+        }
+        assert_eq!(cluster.nodes[0].raw.raft.state, StateRole::Leader);
+        cluster
+    }
+
+    /// Every node steps its inbox and handles one Ready; what it sends is delivered before the next node's turn.
+    fn pass(&mut self) {
+        for (i, Node { raw, applied }) in self.nodes.iter_mut().enumerate() {
+            let mut inbox = mem::take(&mut self.inboxes[i]);
+            self.messages += inbox.len() as u64;
+            for message in inbox.drain(..) {
+                raw.step(message).expect("members' messages are accepted");
+            }
+            self.inboxes[i] = inbox;
+            if raw.has_ready() {
+                let send = |message: Message| {
+                    let to = &mut self.inboxes[(message.to - 1) as usize];
+                    to.push(if self.wire {
+                        over_the_wire(&message)
+                    } else {
+                        message
+                    });
+                };
+                handle_ready(raw, send, |entry| apply(applied, entry));
+            }
+        }
+    }
+
+    /// Passes until every node has applied `count` payloads.
+    fn settle(&mut self, count: u64) {
+        for _ in 0..MAX_PASSES {
+            if self.nodes.iter().all(|node| node.applied.count() >= count) {
+                return;
+            }
+            self.pass();
+        }
+        panic!("no progress towards {count} applied payloads");
+    }
+
+    fn propose(&mut self, mode: Mode, batch: impl Iterator<Item = Vec<u8>>) {
+        let leader = &mut self.nodes[0].raw;
+        if mode == Mode::Multi {
+            let mut message = Message::default();
+            message.set_msg_type(MessageType::MsgPropose);
+            message.from = 1;
+            let entry = |data: Vec<u8>| Entry {
+                data: data.into(),
+                ..Entry::default()
+            };
+            message.set_entries(batch.map(entry).collect());
+            leader.step(message).expect("the leader takes proposals");
+        } else {
+            for data in batch {
+                leader
+                    .propose(vec![], data)
+                    .expect("the leader takes proposals");
+            }
+        }
+    }
+
+    /// Keeps the last applied entry, whose term the next append needs.
+    fn compact(&mut self) {
+        for node in &mut self.nodes {
+            let applied = node.raw.raft.raft_log.applied;
+            node.raw
+                .mut_store()
+                .wl()
+                .compact(applied)
+                .expect("applied entries may go");
+        }
+    }
+
+    /// Proposes all payloads, `batch` at a time, each batch until applied everywhere.
+    fn replicate(&mut self, a: &Replication, payloads: Vec<Vec<u8>>) {
+        let mut left = payloads.len() as u64;
+        let mut payloads = payloads.into_iter();
+        let mut done = self.nodes[0].applied.count();
+        let mut compacted = done;
+        while left > 0 {
+            let batch = a.batch.min(left);
+            self.propose(a.mode, payloads.by_ref().take(batch as usize));
+            left -= batch;
+            done += batch;
+            self.settle(done);
+            if done - compacted >= COMPACT_EVERY {
+                self.compact();
+                compacted = done;
+            }
+        }
+    }
+}
+
+#[inline]
+fn apply(applied: &mut Applied, entry: &Entry) {
+    // A new leader's entry is empty.
+    if entry.get_entry_type() == EntryType::EntryNormal && !entry.data.is_empty() {
+        applied.apply(&entry.data);
+    }
+}
+
+fn replication(a: &Replication) -> (Value, Value) {
+    let mut cluster = Cluster::new(a);
+    let total = a.warmup + a.proposals;
+    let warmup = payloads(0, a.warmup, a.payload as usize);
+    let timed = payloads(a.warmup, total, a.payload as usize);
+    cluster.replicate(a, warmup);
+    for node in &mut cluster.nodes {
+        node.applied.whole = false;
+    }
+    cluster.messages = 0;
+    let clock = Clock::start();
+    cluster.replicate(a, timed);
+    let elapsed = clock.stop();
+    for (node, id) in cluster.nodes.iter().zip(1..) {
+        node.applied.check(total, id);
+    }
+    let messages = cluster.messages as f64 / a.proposals as f64;
+    let figures = join([
+        elapsed.rate(a.proposals),
+        json!({"messages_per_proposal": messages}),
+    ]);
+    (
+        figures,
+        settings(&config(1, 1, a.mode == Mode::AppendBatching)),
+    )
+}
+
+/// The voters of an idle group.
+const GROUP: usize = 3;
+
+type Group = [RawNode<MemStorage>; GROUP];
+/// Inboxes that all groups share, because a group's are empty again after its tick.
+type Inboxes = [Vec<Message>; GROUP];
+
+/// Steps and delivers until the group is quiet. `ready` marks the nodes that may have something.
+fn quiesce(group: &mut Group, inboxes: &mut Inboxes, mut ready: [bool; GROUP]) {
+    loop {
+        let mut quiet = true;
+        for i in 0..GROUP {
+            let mut inbox = mem::take(&mut inboxes[i]);
+            for message in inbox.drain(..) {
+                group[i]
+                    .step(message)
+                    .expect("members' messages are accepted");
+                ready[i] = true;
+            }
+            inboxes[i] = inbox;
+            if mem::take(&mut ready[i]) && group[i].has_ready() {
+                quiet = false;
+                let send = |message: Message| inboxes[(message.to - 1) as usize].push(message);
+                handle_ready(&mut group[i], send, |_| ());
+            }
+        }
+        if quiet && inboxes.iter().all(Vec::is_empty) {
+            return;
+        }
+    }
+}
+
+fn new_group(heartbeat: usize, logger: &Logger, inboxes: &mut Inboxes) -> Group {
+    let mut group =
+        [1, 2, 3].map(|id| new_node(&config(id, heartbeat, false), GROUP as u64, logger));
+    group[0].campaign().expect("a follower may campaign");
+    quiesce(&mut group, inboxes, [true; GROUP]);
+    assert_eq!(group[0].raft.state, StateRole::Leader);
+    group
+}
+
+fn tick_all(groups: &mut [Group], inboxes: &mut Inboxes) {
+    for group in groups {
+        let mut ready = [false; GROUP];
+        for (node, ready) in group.iter_mut().zip(&mut ready) {
+            *ready = node.tick();
+        }
+        quiesce(group, inboxes, ready);
+    }
+}
+
+fn idle(a: &Idle) -> (Value, Value) {
+    let logger = Logger::root(Discard, o!());
+    let heartbeat = a.heartbeat as usize;
+    let mut inboxes = Inboxes::default();
+    // The first group pays for what all share.
+    let mut groups = Vec::with_capacity(a.groups as usize);
+    groups.push(new_group(heartbeat, &logger, &mut inboxes));
+    let before = resident();
+    groups.extend((1..a.groups).map(|_| new_group(heartbeat, &logger, &mut inboxes)));
+    let after = resident();
+    for _ in 0..a.heartbeat.max(10) {
+        tick_all(&mut groups, &mut inboxes);
+    }
+    let clock = Clock::start();
+    for _ in 0..a.ticks {
+        tick_all(&mut groups, &mut inboxes);
+    }
+    let elapsed = clock.stop();
+    for group in &groups {
+        assert_eq!(group[0].raft.state, StateRole::Leader, "the leader holds");
+        assert!(
+            group.iter().all(|node| node.raft.term == 1),
+            "nobody campaigned"
+        );
+        assert!(
+            group.iter().all(|node| node.raft.leader_id == 1),
+            "all follow"
+        );
+    }
+    let bytes = before
+        .zip(after)
+        .map(|(before, after)| after.saturating_sub(before) as f64 / (a.groups - 1).max(1) as f64);
+    let each = elapsed.seconds * 1e9 / (a.groups * a.ticks) as f64;
+    let figures = json!({"seconds": elapsed.seconds, "cpu_seconds": elapsed.cpu_seconds, "ns_per_group_tick": each, "resident_bytes_per_group": bytes});
+    (figures, settings(&config(1, heartbeat, false)))
+}
+
+/// The median nanoseconds of one call, over rounds of about 50 ms each.
+fn nanos_per_call(mut call: impl FnMut()) -> f64 {
+    let mut calls = 1_u64;
+    let mut round = |calls: u64| {
+        let start = Instant::now();
+        for _ in 0..calls {
+            call();
+        }
+        start.elapsed().as_nanos() as f64
+    };
+    while round(calls) < 50e6 {
+        calls *= 2;
+    }
+    let mut rounds: Vec<f64> = (0..11).map(|_| round(calls) / calls as f64).collect();
+    rounds.sort_by(f64::total_cmp);
+    rounds[rounds.len() / 2]
+}
+
+fn codec(a: &Codec) -> (Value, Value) {
+    let entry = |i: u64| Entry {
+        term: 5,
+        index: 1_000_000 + i,
+        data: payload(i, a.payload as usize).into(),
+        ..Entry::default()
+    };
+    let mut message = Message::default();
+    message.set_msg_type(MessageType::MsgAppend);
+    (message.from, message.to, message.term) = (1, 2, 5);
+    (message.index, message.log_term, message.commit) = (999_999, 5, 999_990);
+    message.set_entries((0..a.entries).map(entry).collect());
+
+    let frame = Bytes::from(message.write_to_bytes().expect("all fields are set"));
+    let decode = |frame: &Bytes| {
+        Message::parse_from_carllerche_bytes(frame).expect("it was encoded by the same library")
+    };
+    assert_eq!(decode(&frame), message);
+
+    let mut buffer = Vec::new();
+    let encode_ns = nanos_per_call(|| {
+        buffer.clear();
+        black_box(&message)
+            .write_to_vec(&mut buffer)
+            .expect("all fields are set");
+        black_box(&buffer);
+    });
+    assert_eq!(buffer, frame);
+    let decode_ns = nanos_per_call(|| {
+        black_box(decode(black_box(&frame)));
+    });
+    let figures = json!({"bytes": frame.len(), "encode_ns": encode_ns, "decode_ns": decode_ns});
+    let how = json!({"codec": "protobuf 2 (default)", "encode": "write_to_vec into a reused Vec", "decode": "parse_from_carllerche_bytes, payloads shared"});
+    (figures, join([how, build()]))
+}

@@ -1,0 +1,311 @@
+//! Replication in one thread: propose a batch, then pass over the nodes until all have applied it.
+//!
+//! A pass gives each node its turn: it steps its inbox and handles one Ready as the documentation of [`rawnode`] says; what it sends
+//! lies in the receivers' inboxes before the next node's turn.
+
+use crate::payload::{Applied, payloads};
+use bytes::Bytes;
+use rawnode::RawNode;
+use rawnode::raft::slog::{Discard, Logger, o};
+use rawnode::raft::{Config, StateType};
+use rawnode::raftpb::prost::Message as _;
+use rawnode::raftpb::{ConfState, Entry, EntryType, Message, Snapshot};
+use rawnode::storage::Writer;
+use std::fmt;
+use std::mem;
+use storage_mem::MemoryStorage;
+
+/// The log is compacted after so many proposals.
+pub const COMPACT_EVERY: u64 = 10_000;
+
+/// After so many passes without an end, something is wrong.
+const MAX_PASSES: usize = 10_000;
+
+/// How proposals enter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Mode {
+    /// A proposal at a time: a MsgApp each to every follower, as etcd does it.
+    Single,
+    /// All proposals of a batch as one message with as many entries.
+    Multi,
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Single => "single",
+            Self::Multi => "multi",
+        })
+    }
+}
+
+/// What is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Setup {
+    /// How many voters, from 1.
+    pub nodes: u64,
+    /// Bytes a payload, at least [`MIN_SIZE`](crate::payload::MIN_SIZE).
+    pub payload: usize,
+    /// Proposals between two rounds of passes, at least 1.
+    pub batch: usize,
+    /// How they enter.
+    pub mode: Mode,
+    /// Whether every message is encoded and decoded between nodes; else followers share the leader's entries.
+    pub wire: bool,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self {
+            nodes: 3,
+            payload: 128,
+            batch: 16,
+            mode: Mode::Single,
+            wire: false,
+        }
+    }
+}
+
+/// The settings that all libraries are measured with.
+#[must_use]
+pub fn config(id: u64) -> Config {
+    Config {
+        election_tick: 10,
+        heartbeat_tick: 1,
+        max_size_per_msg: 1 << 20,
+        max_inflight_msgs: 512,
+        ..Config::new(id, 42)
+    }
+}
+
+struct Member {
+    raw: RawNode<MemoryStorage>,
+    log: MemoryStorage,
+    applied: Applied,
+    /// The index of the last entry applied.
+    last: u64,
+}
+
+/// Nodes in one thread; the first leads.
+///
+/// ```
+/// use benches::payload::payloads;
+/// use benches::replication::{Cluster, Setup};
+///
+/// let mut c = Cluster::new(Setup::default());
+/// c.replicate(payloads(0, 100, 128));
+/// c.check(100);
+/// ```
+pub struct Cluster {
+    setup: Setup,
+    members: Vec<Member>,
+    inboxes: Vec<Vec<Message>>,
+    /// Messages delivered so far.
+    messages: u64,
+    done: u64,
+    compacted: u64,
+}
+
+// The bench ends at the first thing that is not as it must be: there is nobody to return an error to.
+#[allow(clippy::expect_used)]
+impl Cluster {
+    /// A cluster with a leader and empty logs but for its first entry.
+    ///
+    /// # Panics
+    /// The nodes do not elect the first one: a bug.
+    #[must_use]
+    pub fn new(setup: Setup) -> Self {
+        let logger = Logger::root(Discard, o!());
+        let mut snapshot = Snapshot::default();
+        snapshot.metadata.conf_state = ConfState {
+            voters: (1..=setup.nodes).collect(),
+            ..ConfState::default()
+        };
+        let member = |id| {
+            let log = MemoryStorage::new();
+            log.apply_snapshot(&snapshot).expect("it is empty");
+            let raw = RawNode::new(config(id), log.clone(), logger.clone(), None);
+            Member {
+                raw: raw.expect("the configuration is valid"),
+                log,
+                applied: Applied::new(setup.payload),
+                last: 0,
+            }
+        };
+        let mut cluster = Self {
+            setup,
+            members: (1..=setup.nodes).map(member).collect(),
+            inboxes: (0..setup.nodes).map(|_| Vec::new()).collect(),
+            messages: 0,
+            done: 0,
+            compacted: 0,
+        };
+        let _ = cluster.members[0].raw.campaign().expect("it may");
+        while cluster.members.iter().any(|m| m.last == 0) && cluster.messages < 1000 {
+            cluster.pass();
+        }
+        let status = cluster.members[0].raw.basic_status();
+        assert_eq!(status.soft_state.raft_state, StateType::Leader);
+        cluster
+    }
+
+    /// Proposes all payloads, a batch at a time, each batch until every node has applied it.
+    ///
+    /// # Panics
+    /// A node refuses what it must take, or makes no progress: a bug.
+    #[inline(never)]
+    pub fn replicate(&mut self, payloads: Vec<Bytes>) {
+        let mut left = payloads.into_iter();
+        while left.len() > 0 {
+            let n = self.setup.batch.max(1).min(left.len());
+            self.propose(left.by_ref().take(n));
+            self.done += n as u64;
+            self.settle();
+            if self.done - self.compacted >= COMPACT_EVERY {
+                self.compact();
+                self.compacted = self.done;
+            }
+        }
+    }
+
+    /// Whether every node has applied exactly the payloads `0..count`, in order.
+    ///
+    /// # Panics
+    /// One has not.
+    pub fn check(&self, count: u64) {
+        self.members.iter().for_each(|m| m.applied.check(count));
+    }
+
+    /// How many messages were delivered so far.
+    #[must_use]
+    pub fn messages(&self) -> u64 {
+        self.messages
+    }
+
+    fn propose(&mut self, batch: impl ExactSizeIterator<Item = Bytes>) {
+        let leader = &mut self.members[0].raw;
+        match self.setup.mode {
+            Mode::Single => batch.for_each(|data| {
+                let _ = leader.propose(data).expect("it leads");
+            }),
+            Mode::Multi => {
+                let entries = batch.map(Entry::proposal).collect();
+                let _ = leader.propose_entries(entries).expect("it leads");
+            }
+        }
+    }
+
+    fn settle(&mut self) {
+        for _ in 0..MAX_PASSES {
+            if self.members.iter().all(|m| m.applied.count() >= self.done) {
+                return;
+            }
+            self.pass();
+        }
+        panic!("no progress towards {} applied payloads", self.done);
+    }
+
+    fn pass(&mut self) {
+        let wire = self.setup.wire;
+        for (i, member) in self.members.iter_mut().enumerate() {
+            let mut inbox = mem::take(&mut self.inboxes[i]);
+            self.messages += inbox.len() as u64;
+            for m in inbox.drain(..) {
+                let _ = member.raw.step(m).expect("members' messages are taken");
+            }
+            self.inboxes[i] = inbox;
+            member.handle_ready(|m| {
+                let to = usize::try_from(m.to - 1).expect("a member's id");
+                self.inboxes[to].push(if wire { over_the_wire(&m) } else { m });
+            });
+        }
+    }
+
+    /// Keeps the last applied entry, so that the leader can tell followers its term.
+    fn compact(&mut self) {
+        for m in &self.members {
+            m.log.compact(m.last - 1).expect("it was applied");
+        }
+    }
+}
+
+#[allow(clippy::expect_used)]
+impl Member {
+    fn handle_ready(&mut self, mut send: impl FnMut(Message)) {
+        let Some(mut rd) = self.raw.ready().expect("no storage failed") else {
+            return;
+        };
+        rd.drain_messages().for_each(&mut send);
+        if !rd.write().is_empty() {
+            Writer::append(&mut self.log, rd.write()).expect("it follows the log");
+        }
+        let mut p = rd.persisted();
+        p.drain_messages().for_each(&mut send);
+        let entries = p.committed_entries();
+        for e in entries {
+            // A new leader's entry is empty.
+            if e.get_type() == EntryType::Normal && !e.data.is_empty() {
+                self.applied.apply(&e.data);
+            }
+        }
+        self.last = entries.last().map_or(self.last, |e| e.index);
+        self.raw.advance(p).expect("no storage failed");
+    }
+}
+
+#[allow(clippy::expect_used)]
+fn over_the_wire(m: &Message) -> Message {
+    let frame = Bytes::from(m.encode_to_vec());
+    Message::decode(frame).expect("it was encoded by us")
+}
+
+/// Makes a cluster with its payloads, warms it up with a tenth more and returns both: timing starts after it.
+#[must_use]
+pub fn prepare(setup: Setup, proposals: u64) -> (Cluster, Vec<Bytes>) {
+    let warmup = proposals / 10;
+    let mut cluster = Cluster::new(setup);
+    cluster.replicate(payloads(0, warmup, setup.payload));
+    let timed = payloads(warmup, warmup + proposals, setup.payload);
+    (cluster, timed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every shape applies everything on every node, over compactions too.
+    #[test]
+    fn all_shapes_replicate() {
+        for nodes in [1, 3, 5] {
+            for mode in [Mode::Single, Mode::Multi] {
+                for (batch, wire) in [(1, false), (16, true), (16, false), (256, false)] {
+                    let setup = Setup {
+                        nodes,
+                        mode,
+                        batch,
+                        wire,
+                        payload: 16,
+                    };
+                    let (mut c, timed) = prepare(setup, 500);
+                    c.replicate(timed);
+                    c.check(550);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn compaction_goes_on() {
+        let setup = Setup {
+            batch: 256,
+            mode: Mode::Multi,
+            payload: 16,
+            ..Setup::default()
+        };
+        let mut c = Cluster::new(setup);
+        c.replicate(payloads(0, 10_500, 16));
+        c.check(10_500);
+        assert!(c.compacted >= COMPACT_EVERY);
+    }
+}

@@ -1,0 +1,371 @@
+package main
+
+import (
+	"fmt"
+	"math"
+	"reflect"
+
+	"go.etcd.io/raft/v3"
+	pb "go.etcd.io/raft/v3/raftpb"
+)
+
+const (
+	// compactEvery is the number of proposals between two compactions of the log.
+	compactEvery = 10_000
+	// maxPasses without all having applied means that something is broken.
+	maxPasses = 100_000
+	// group is the number of voters of an idle group.
+	group = 3
+)
+
+type replicationArgs struct {
+	nodes, payload, batch, proposals, warmup int
+	mode                                     string
+	wire                                     bool
+}
+
+type idleArgs struct{ groups, heartbeat, ticks int }
+
+type codecArgs struct{ entries, payload int }
+
+func config(id uint64, heartbeat int, storage raft.Storage) *raft.Config {
+	return &raft.Config{
+		ID:                       id,
+		ElectionTick:             10 * heartbeat,
+		HeartbeatTick:            heartbeat,
+		Storage:                  storage,
+		MaxSizePerMsg:            1024 * 1024,
+		MaxCommittedSizePerReady: math.MaxUint64,
+		MaxInflightMsgs:          512,
+		Logger:                   silent{},
+	}
+}
+
+func settings(c *raft.Config) []field {
+	return append([]field{
+		{"election_tick", c.ElectionTick}, {"heartbeat_tick", c.HeartbeatTick}, {"max_size_per_msg", c.MaxSizePerMsg},
+		{"max_inflight_msgs", c.MaxInflightMsgs}, {"pre_vote", c.PreVote}, {"check_quorum", c.CheckQuorum},
+		{"async_storage_writes", c.AsyncStorageWrites}, {"logger", "discard"}, {"storage", "MemoryStorage"},
+	}, environment()...)
+}
+
+// newStorage starts a group of voters 1 to n as the documentation recommends: from a snapshot that holds their ConfState.
+func newStorage(n int) *raft.MemoryStorage {
+	voters := make([]uint64, n)
+	for i := range voters {
+		voters[i] = uint64(i + 1)
+	}
+	storage := raft.NewMemoryStorage()
+	must(storage.ApplySnapshot(pb.Snapshot{Metadata: pb.SnapshotMetadata{
+		Index: 1, Term: 1, ConfState: pb.ConfState{Voters: voters},
+	}}))
+	must(storage.SetHardState(pb.HardState{Term: 1, Commit: 1}))
+	return storage
+}
+
+type member struct {
+	node    *raft.RawNode
+	storage *raft.MemoryStorage
+}
+
+func newMember(id uint64, voters, heartbeat int) member {
+	storage := newStorage(voters)
+	node, err := raft.NewRawNode(config(id, heartbeat, storage))
+	must(err)
+	return member{node, storage}
+}
+
+// handleReady handles one Ready as the documentation orders: persist, send, apply, advance.
+func (m *member) handleReady(send func(pb.Message), apply func(pb.Entry)) {
+	ready := m.node.Ready()
+	must(m.storage.Append(ready.Entries))
+	if !raft.IsEmptyHardState(ready.HardState) {
+		must(m.storage.SetHardState(ready.HardState))
+	}
+	if !raft.IsEmptySnap(ready.Snapshot) {
+		panic("nobody falls behind here")
+	}
+	for _, message := range ready.Messages {
+		send(message)
+	}
+	for _, entry := range ready.CommittedEntries {
+		apply(entry)
+	}
+	m.node.Advance(ready)
+}
+
+// cluster is nodes in one goroutine; members[i] has the id i+1.
+type cluster struct {
+	members  []member
+	states   []applied
+	indexes  []uint64
+	inboxes  [][]pb.Message
+	wire     bool
+	buffer   []byte
+	messages int
+}
+
+func newCluster(a replicationArgs) *cluster {
+	c := &cluster{
+		members: make([]member, a.nodes),
+		states:  make([]applied, a.nodes),
+		indexes: make([]uint64, a.nodes),
+		inboxes: make([][]pb.Message, a.nodes),
+		wire:    a.wire,
+	}
+	for i := range c.members {
+		c.members[i] = newMember(uint64(i+1), a.nodes, 1)
+		c.states[i] = applied{size: a.payload, whole: true}
+	}
+	must(c.members[0].node.Campaign())
+	for range 10 {
+		c.pass()
+	}
+	if c.members[0].node.BasicStatus().RaftState != raft.StateLeader {
+		panic("node 1 does not lead")
+	}
+	return c
+}
+
+// overTheWire is what a real network does to a message. The decoder copies, so the frame's buffer is used again.
+func (c *cluster) overTheWire(message pb.Message) pb.Message {
+	size := message.Size()
+	if cap(c.buffer) < size {
+		c.buffer = make([]byte, size)
+	}
+	n, err := message.MarshalTo(c.buffer[:size])
+	must(err)
+	var decoded pb.Message
+	must(decoded.Unmarshal(c.buffer[:n]))
+	return decoded
+}
+
+func (c *cluster) send(message pb.Message) {
+	to := message.To - 1
+	if c.wire {
+		message = c.overTheWire(message)
+	}
+	c.inboxes[to] = append(c.inboxes[to], message)
+}
+
+// pass lets every node step its inbox and handle one Ready; what it sends is delivered before the next node's turn.
+func (c *cluster) pass() {
+	for i := range c.members {
+		m := &c.members[i]
+		inbox := c.inboxes[i]
+		c.messages += len(inbox)
+		for _, message := range inbox {
+			must(m.node.Step(message))
+		}
+		clear(inbox)
+		c.inboxes[i] = inbox[:0]
+		if m.node.HasReady() {
+			m.handleReady(c.send, func(entry pb.Entry) {
+				// A new leader's entry is empty.
+				if entry.Type == pb.EntryNormal && len(entry.Data) > 0 {
+					c.states[i].apply(entry.Data)
+				}
+				c.indexes[i] = entry.Index
+			})
+		}
+	}
+}
+
+// settle passes until every node has applied count payloads.
+func (c *cluster) settle(count int) {
+	for range maxPasses {
+		done := true
+		for i := range c.states {
+			done = done && c.states[i].count >= count
+		}
+		if done {
+			return
+		}
+		c.pass()
+	}
+	panic(fmt.Sprintf("no progress towards %d applied payloads", count))
+}
+
+func (c *cluster) propose(mode string, batch [][]byte) {
+	leader := c.members[0].node
+	if mode == "multi" {
+		entries := make([]pb.Entry, len(batch))
+		for i, data := range batch {
+			entries[i] = pb.Entry{Data: data}
+		}
+		must(leader.Step(pb.Message{Type: pb.MsgProp, From: 1, Entries: entries}))
+		return
+	}
+	for _, data := range batch {
+		must(leader.Propose(data))
+	}
+}
+
+// replicate proposes all payloads, a batch at a time, each until applied everywhere.
+func (c *cluster) replicate(a replicationArgs, all [][]byte) {
+	done := c.states[0].count
+	compacted := done
+	for len(all) > 0 {
+		batch := min(a.batch, len(all))
+		c.propose(a.mode, all[:batch])
+		all = all[batch:]
+		done += batch
+		c.settle(done)
+		if done-compacted >= compactEvery {
+			for i := range c.members {
+				must(c.members[i].storage.Compact(c.indexes[i]))
+			}
+			compacted = done
+		}
+	}
+}
+
+func replication(a replicationArgs) []field {
+	c := newCluster(a)
+	total := a.warmup + a.proposals
+	warmup := payloads(0, a.warmup, a.payload)
+	timed := payloads(a.warmup, total, a.payload)
+	c.replicate(a, warmup)
+	for i := range c.states {
+		c.states[i].whole = false
+	}
+	c.messages = 0
+	clock := startClock()
+	c.replicate(a, timed)
+	figures := clock.rate(a.proposals)
+	for i := range c.states {
+		c.states[i].check(total, uint64(i+1))
+	}
+	return append(figures, field{"messages_per_proposal", float64(c.messages) / float64(a.proposals)})
+}
+
+// idleGroups tick together and share inboxes, because a group's are empty again after its tick.
+type idleGroups struct {
+	groups  [][group]member
+	inboxes [group][]pb.Message
+}
+
+func (g *idleGroups) send(message pb.Message) {
+	to := message.To - 1
+	g.inboxes[to] = append(g.inboxes[to], message)
+}
+
+// quiesce steps and delivers until the group has nothing left to do.
+func (g *idleGroups) quiesce(members *[group]member) {
+	for quiet := false; !quiet; {
+		quiet = true
+		for i := range members {
+			m := &members[i]
+			for _, message := range g.inboxes[i] {
+				must(m.node.Step(message))
+			}
+			g.inboxes[i] = g.inboxes[i][:0]
+			if m.node.HasReady() {
+				quiet = false
+				m.handleReady(g.send, func(pb.Entry) {})
+			}
+		}
+	}
+}
+
+func (g *idleGroups) grow(groups, heartbeat int) {
+	for len(g.groups) < groups {
+		g.groups = append(g.groups, [group]member{})
+		members := &g.groups[len(g.groups)-1]
+		for i := range members {
+			members[i] = newMember(uint64(i+1), group, heartbeat)
+		}
+		must(members[0].node.Campaign())
+		g.quiesce(members)
+	}
+}
+
+func (g *idleGroups) tick() {
+	for i := range g.groups {
+		members := &g.groups[i]
+		for j := range members {
+			members[j].node.Tick()
+		}
+		g.quiesce(members)
+	}
+}
+
+// check panics unless every group kept its first leader.
+func (g *idleGroups) check() {
+	for i := range g.groups {
+		for j := range g.groups[i] {
+			status := g.groups[i][j].node.BasicStatus()
+			if status.Lead != 1 || status.Term != 2 {
+				panic(fmt.Sprintf("group %d: node %d follows %d at term %d", i, j+1, status.Lead, status.Term))
+			}
+		}
+	}
+}
+
+func idle(a idleArgs) []field {
+	g := &idleGroups{groups: make([][group]member, 0, a.groups)}
+	// The first group pays for what all share.
+	g.grow(1, a.heartbeat)
+	before := resident()
+	g.grow(a.groups, a.heartbeat)
+	each := (resident() - before) / float64(max(a.groups-1, 1))
+	for range max(a.heartbeat, 10) {
+		g.tick()
+	}
+	clock := startClock()
+	for range a.ticks {
+		g.tick()
+	}
+	figures := clock.rate(a.groups * a.ticks)
+	g.check()
+	seconds := figures[0].value.(float64)
+	return []field{
+		figures[0], figures[2], {"ns_per_group_tick", seconds * 1e9 / float64(a.groups*a.ticks)},
+		{"resident_bytes_per_group", each},
+	}
+}
+
+func codecSettings() []field {
+	return []field{{"codec", "gogo/protobuf, generated"}, {"encode", "MarshalTo into a reused buffer"}, {"decode", "Unmarshal into a new Message"}}
+}
+
+func codec(a codecArgs) []field {
+	message := pb.Message{Type: pb.MsgApp, From: 1, To: 2, Term: 5, LogTerm: 5, Index: 999_999, Commit: 999_990}
+	for i := range a.entries {
+		message.Entries = append(message.Entries, pb.Entry{Term: 5, Index: uint64(1_000_000 + i), Data: payload(uint64(i), a.payload)})
+	}
+	frame, err := message.Marshal()
+	must(err)
+	var decoded pb.Message
+	must(decoded.Unmarshal(frame))
+	if !reflect.DeepEqual(decoded, message) {
+		panic("decoding gives another message")
+	}
+	buffer := make([]byte, message.Size())
+	encode := nanosPerCall(func() {
+		_, err = message.MarshalTo(buffer[:message.Size()])
+		must(err)
+	})
+	decode := nanosPerCall(func() {
+		decoded = pb.Message{}
+		must(decoded.Unmarshal(frame))
+	})
+	return []field{{"bytes", len(frame)}, {"encode_ns", encode}, {"decode_ns", decode}}
+}
+
+// silent is a logger that discards everything but a panic.
+type silent struct{}
+
+func (silent) Debug(...any)            {}
+func (silent) Debugf(string, ...any)   {}
+func (silent) Error(...any)            {}
+func (silent) Errorf(string, ...any)   {}
+func (silent) Info(...any)             {}
+func (silent) Infof(string, ...any)    {}
+func (silent) Warning(...any)          {}
+func (silent) Warningf(string, ...any) {}
+func (silent) Fatal(v ...any)          { panic(fmt.Sprint(v...)) }
+func (silent) Panic(v ...any)          { panic(fmt.Sprint(v...)) }
+
+func (silent) Fatalf(format string, v ...any) { panic(fmt.Sprintf(format, v...)) }
+func (silent) Panicf(format string, v ...any) { panic(fmt.Sprintf(format, v...)) }

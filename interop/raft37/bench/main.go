@@ -1,0 +1,140 @@
+// Command bench drives go.etcd.io/raft/v3 for the comparison in benches/. It takes the arguments that every rival's driver takes
+// (benches/peers/README.md) and prints one line of JSON.
+package main
+
+import (
+	"flag"
+	"fmt"
+	"os"
+)
+
+// minPayload is a payload's sequence number and the word that checks it.
+const minPayload = 16
+
+func main() {
+	if len(os.Args) < 2 {
+		fatalf("usage: bench replication|node|onenode|idle|codec [flags]")
+	}
+	name, arguments := os.Args[1], os.Args[2:]
+	switch name {
+	case "replication":
+		replicationMain(arguments)
+	case "node":
+		nodeMain(arguments)
+	case "onenode":
+		oneNodeMain(arguments)
+	case "idle":
+		idleMain(arguments)
+	case "codec":
+		codecMain(arguments)
+	case "clients":
+		unsupported(head(name), "clients in flight are measured by the bench node")
+	case "wal":
+		unsupported(head(name), "the library has no log on disk")
+	default:
+		fatalf("no bench is called %q", name)
+	}
+}
+
+func fatalf(format string, arguments ...any) {
+	fmt.Fprintf(os.Stderr, format+"\n", arguments...)
+	os.Exit(2)
+}
+
+func parse(set *flag.FlagSet, arguments []string) {
+	// The set exits by itself on an error.
+	_ = set.Parse(arguments)
+	if set.NArg() > 0 {
+		fatalf("unexpected argument %q", set.Arg(0))
+	}
+}
+
+func within(name string, value, low, high int) {
+	if value < low || value > high {
+		fatalf("--%s is %d, not within %d to %d", name, value, low, high)
+	}
+}
+
+const noUpperBound = 1 << 40
+
+func replicationMain(arguments []string) {
+	var a replicationArgs
+	set := flag.NewFlagSet("replication", flag.ExitOnError)
+	set.IntVar(&a.nodes, "nodes", 3, "voters")
+	set.IntVar(&a.payload, "payload", 128, "bytes a payload")
+	set.IntVar(&a.batch, "batch", 16, "proposals between two passes over the nodes")
+	set.StringVar(&a.mode, "mode", "single", "single, append-batching or multi")
+	set.BoolVar(&a.wire, "wire", false, "encode and decode each message between nodes")
+	set.IntVar(&a.proposals, "proposals", 200000, "timed proposals")
+	set.IntVar(&a.warmup, "warmup", 20000, "proposals before the clock starts")
+	parse(set, arguments)
+	within("nodes", a.nodes, 1, 15)
+	within("payload", a.payload, minPayload, noUpperBound)
+	within("batch", a.batch, 1, noUpperBound)
+	within("proposals", a.proposals, 1, noUpperBound)
+	within("warmup", a.warmup, 0, noUpperBound)
+	line := head("replication", field{"nodes", a.nodes}, field{"payload", a.payload}, field{"batch", a.batch},
+		field{"mode", a.mode}, field{"wire", a.wire}, field{"proposals", a.proposals})
+	switch a.mode {
+	case "single", "multi":
+		figures := replication(a)
+		report(line, figures, settings(config(1, 1, nil)))
+	case "append-batching":
+		unsupported(line, "the library does not merge MsgApps")
+	default:
+		fatalf("no mode is called %q", a.mode)
+	}
+}
+
+func nodeMain(arguments []string) {
+	var a nodeArgs
+	set := flag.NewFlagSet("node", flag.ExitOnError)
+	set.IntVar(&a.nodes, "nodes", 3, "voters")
+	set.IntVar(&a.window, "window", 64, "proposals in flight")
+	set.IntVar(&a.payload, "payload", 128, "bytes a payload")
+	set.Float64Var(&a.seconds, "seconds", 5, "length of the timed window")
+	parse(set, arguments)
+	within("nodes", a.nodes, 1, 15)
+	within("window", a.window, 1, 1<<20)
+	within("payload", a.payload, minPayload, noUpperBound)
+	line := head("node", field{"nodes", a.nodes}, field{"window", a.window}, field{"payload", a.payload})
+	report(line, threadedNode(a), settings(config(1, 1, nil)))
+}
+
+func oneNodeMain(arguments []string) {
+	var a oneNodeArgs
+	set := flag.NewFlagSet("onenode", flag.ExitOnError)
+	set.IntVar(&a.proposals, "proposals", 200000, "proposals")
+	set.IntVar(&a.syncMicros, "sync-micros", 1000, "sleep between append and advance")
+	parse(set, arguments)
+	within("proposals", a.proposals, 1, noUpperBound)
+	within("sync-micros", a.syncMicros, 0, noUpperBound)
+	line := head("onenode", field{"proposals", a.proposals}, field{"sync_micros", a.syncMicros})
+	report(line, oneNode(a), settings(config(1, 1, nil)))
+}
+
+func idleMain(arguments []string) {
+	var a idleArgs
+	set := flag.NewFlagSet("idle", flag.ExitOnError)
+	set.IntVar(&a.groups, "groups", 10000, "groups of three nodes")
+	set.IntVar(&a.heartbeat, "heartbeat", 1, "ticks between heartbeats")
+	set.IntVar(&a.ticks, "ticks", 200, "timed ticks of every node")
+	parse(set, arguments)
+	within("groups", a.groups, 1, noUpperBound)
+	within("heartbeat", a.heartbeat, 1, 1<<20)
+	within("ticks", a.ticks, 1, noUpperBound)
+	line := head("idle", field{"groups", a.groups}, field{"heartbeat", a.heartbeat}, field{"ticks", a.ticks})
+	report(line, idle(a), settings(config(1, a.heartbeat, nil)))
+}
+
+func codecMain(arguments []string) {
+	var a codecArgs
+	set := flag.NewFlagSet("codec", flag.ExitOnError)
+	set.IntVar(&a.entries, "entries", 16, "entries of the MsgApp")
+	set.IntVar(&a.payload, "payload", 128, "bytes a payload")
+	parse(set, arguments)
+	within("entries", a.entries, 1, noUpperBound)
+	within("payload", a.payload, minPayload, noUpperBound)
+	line := head("codec", field{"entries", a.entries}, field{"payload", a.payload})
+	report(line, codec(a), append(environment(), codecSettings()...))
+}

@@ -1,0 +1,29 @@
+//! A replicated key-value store: every layer of tickraft put together. Go: contrib/raftexample
+//!
+//! **Use this crate** to see how the layers fit, or as a start for a system of your own. **Do not** keep data in it that you would miss: its log lives in memory.
+//!
+//! [`kvstore`] is the state machine: deterministic, and usable without any of the rest.
+
+#![forbid(unsafe_code)]
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+pub mod api;
+pub mod cli;
+pub mod client;
+pub mod commands;
+mod config;
+pub mod error;
+pub mod httpapi;
+pub mod kvstore;
+pub mod logging;
+mod raft;
+mod server;
+
+pub use config::{ServerConfig, cluster_id, random};
+pub use raft::Exit;
+pub use server::Server;
+
+// In the signatures of this crate.
+pub use raftpb;
+pub use slog;
+pub use storage;

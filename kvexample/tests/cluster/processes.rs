@@ -1,0 +1,212 @@
+//! Three processes, as an operator runs them.
+
+use crate::common::{Place, Process, eventually, free_addr, leader_of, processes};
+use kvexample::api::AddMember;
+use std::process::Command;
+
+const QUICK: [&str; 2] = ["--tick-ms", "50"];
+
+/// Runs a client command and returns what it prints.
+fn cli(endpoints: &str, args: &[&str]) -> String {
+    let out = Command::new(env!("CARGO_BIN_EXE_kvexample"))
+        .args(args)
+        .args(["--endpoints", endpoints, "--timeout", "60"])
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&out.stdout).into_owned();
+    assert!(
+        out.status.success(),
+        "{args:?}: {text}{}",
+        String::from_utf8_lossy(&out.stderr)
+    );
+    text
+}
+
+#[test]
+fn the_life_of_a_cluster() {
+    let (mut places, mut nodes) = processes(3, &QUICK);
+    let leader = leader_of(&nodes);
+    let follower = nodes.iter().find(|n| n.id != leader).unwrap().http.clone();
+
+    // Puts through a follower, linearizable gets from every node.
+    for n in 0..20 {
+        cli(&follower, &["put", &format!("k{n}"), &format!("v{n}")]);
+    }
+    for node in &nodes {
+        assert_eq!(cli(&node.http, &["get", "k19"]), "v19");
+    }
+
+    // The leader is killed; writes are accepted again.
+    let at = nodes.iter().position(|n| n.id == leader).unwrap();
+    nodes.remove(at).kill();
+    let rest = nodes
+        .iter()
+        .map(|n| n.http.clone())
+        .collect::<Vec<_>>()
+        .join(",");
+    cli(&rest, &["put", "after", "the kill"]);
+    assert_ne!(leader_of(&nodes), leader);
+
+    // The dead one is removed, a fourth joins as a learner and is promoted.
+    cli(&rest, &["members", "remove", &leader.to_string()]);
+    let fourth = joined(&mut places, &rest, 4, leader);
+    eventually("the promotion", || {
+        fourth.client().promote_member(4, false).ok()
+    });
+    assert_eq!(cli(&fourth.http, &["get", "after"]), "the kill");
+    nodes.push(fourth);
+    let list = cli(&rest, &["members"]);
+    assert_eq!(list.lines().count(), 3, "{list}");
+    assert!(!list.contains("learner"), "{list}");
+
+    // One that runs is removed, and stops with success.
+    let leaver = nodes.remove(0);
+    let rest = nodes
+        .iter()
+        .map(|n| n.http.clone())
+        .collect::<Vec<_>>()
+        .join(",");
+    cli(&rest, &["members", "remove", &leaver.id.to_string()]);
+    assert!(leaver.wait().success());
+    cli(&rest, &["put", "k0", "changed"]);
+    for node in &nodes {
+        assert_eq!(cli(&node.http, &["get", "k0"]), "changed");
+        assert_eq!(cli(&node.http, &["get", "k1"]), "v1");
+    }
+
+    // SIGTERM hands over and ends with success.
+    let leader = leader_of(&nodes);
+    let at = nodes.iter().position(|n| n.id == leader).unwrap();
+    let last = nodes.remove(at);
+    last.signal("TERM");
+    assert!(last.wait().success());
+    assert_eq!(cli(&nodes[0].http, &["get", "k0", "--stale"]), "changed");
+}
+
+/// Adds a member and starts it; on other ports when one was taken meanwhile.
+fn joined(places: &mut Vec<Place>, rest: &str, id: u64, gone: u64) -> Process {
+    places.retain(|p| p.id != gone);
+    let raft = free_addr();
+    let place = Place {
+        id,
+        raft: raft.clone(),
+        listen: None,
+    };
+    let endpoints = rest.split(',').map(str::to_owned).collect();
+    let mut client = kvexample::client::Client::new(endpoints, crate::common::PATIENCE);
+    client
+        .add_member(&AddMember {
+            id: Some(id),
+            addr: raft,
+            learner: true,
+            force: false,
+        })
+        .unwrap();
+    places.push(place.clone());
+    let more = [&QUICK[..], &["--join"]].concat();
+    // Nobody but this machine's other tests can have taken the port; they give it back.
+    eventually("the port", || Process::serve(&place, places, &more).ok())
+}
+
+#[test]
+fn the_demo_tells_its_story() {
+    for nodes in ["1", "3"] {
+        let out = Command::new(env!("CARGO_BIN_EXE_kvexample"))
+            .args(["demo", "--exit-when-done", "--nodes", nodes])
+            .output()
+            .unwrap();
+        let (told, log) = (
+            String::from_utf8_lossy(&out.stdout),
+            String::from_utf8_lossy(&out.stderr),
+        );
+        assert!(out.status.success(), "{told}{log}");
+        assert_eq!(log, "", "no log noise");
+        assert!(told.contains("leads"), "{told}");
+        let lost = told_in_order(
+            &told,
+            &[
+                "Stopping node ",
+                "leads now, in term",
+                "PUT after-the-stop = still here",
+                "Removed node ",
+                "as a learner",
+                "Promoted node ",
+                "which was not there when it was written",
+                "after-the-stop = still here, from-a-follower = me too",
+            ],
+        );
+        assert_eq!(lost, nodes == "3", "{told}");
+        assert_eq!(told.contains("Stopping node "), nodes == "3", "{told}");
+        if nodes == "3" {
+            let (old, new) = (
+                number_after(&told, "Stopping node "),
+                told.lines()
+                    .find(|l| l.contains("leads now"))
+                    .map(|l| number_after(l, "Node "))
+                    .unwrap(),
+            );
+            assert_ne!(old, new, "{told}");
+            // The last read is the new member's, and only its.
+            let joined = number_after(&told, "Promoted node ");
+            let (_, end) = told.rsplit_once("Reading everything from node ").unwrap();
+            assert!(
+                end.contains(&format!("\n  node {joined}:  from-1 = ")),
+                "{told}"
+            );
+        }
+    }
+}
+
+/// Whether the text has these parts, each after the one before.
+fn told_in_order(text: &str, parts: &[&str]) -> bool {
+    let mut rest = text;
+    parts.iter().all(|part| match rest.split_once(part) {
+        Some((_, after)) => {
+            rest = after;
+            true
+        }
+        None => false,
+    })
+}
+
+fn number_after(text: &str, words: &str) -> u64 {
+    let (_, rest) = text.split_once(words).unwrap();
+    let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
+    digits.parse().unwrap()
+}
+
+#[test]
+fn what_cannot_be_started_says_why() {
+    let run = |args: &[&str]| {
+        let out = Command::new(env!("CARGO_BIN_EXE_kvexample"))
+            .args(args)
+            .output()
+            .unwrap();
+        (
+            out.status.code(),
+            String::from_utf8_lossy(&out.stderr).into_owned(),
+        )
+    };
+    let (code, text) = run(&[
+        "serve",
+        "--id",
+        "4",
+        "--cluster",
+        "127.0.0.1:1,127.0.0.1:2",
+        "--port",
+        "0",
+    ]);
+    assert_eq!(code, Some(1));
+    assert!(text.contains("node 4 has no address"), "{text}");
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = taken.local_addr().unwrap().to_string();
+    let (code, text) = run(&["serve", "--id", "1", "--cluster", &addr, "--port", "0"]);
+    assert_eq!(code, Some(1));
+    assert!(
+        text.contains("cannot listen on") && text.contains(&addr),
+        "{text}"
+    );
+    let (code, text) = run(&["get", "k", "--endpoints", &free_addr(), "--timeout", "0.2"]);
+    assert_eq!(code, Some(1));
+    assert!(text.contains("no answer from"), "{text}");
+}

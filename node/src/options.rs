@@ -1,0 +1,131 @@
+//! Starting a node. Go: StartNode, RestartNode in node.go
+
+use crate::error::Error;
+use crate::node::Node;
+use rawnode::raft::slog::Logger;
+use rawnode::raft::storage::Storage;
+use rawnode::raft::{Config, Peer, Tracer};
+use rawnode::{AsyncWrites, RawNode, StorageWrites};
+use std::sync::Arc;
+
+/// The sizes of a node's queues. They are allocated when it starts.
+///
+/// ```
+/// # let logger = rawnode::raft::slog::Logger::root(rawnode::raft::slog::Discard, rawnode::raft::slog::o!());
+/// use rawnode::RawNode;
+/// use tickraft_node::{Error, NodeOptions};
+///
+/// let storage = storage_mem::MemoryStorage::new();
+/// let rn = RawNode::new(rawnode::raft::Config::new(1, 42), storage, logger, None)?;
+/// let node = NodeOptions { propose_queue: 1, ..NodeOptions::default() }.spawn(rn)?;
+/// // Nobody leads yet, so proposals wait.
+/// let waiting = node.propose("a".into())?;
+/// assert_eq!(node.propose("b".into()).unwrap_err(), Error::QueueFull);
+/// node.stop();
+/// assert_eq!(waiting.wait(), Err(Error::Stopped));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NodeOptions {
+    /// How many proposals may wait to be taken, beyond which [`Node::propose`] returns [`Error::QueueFull`]. At least 1 (0 counts as 1); 72 bytes each. Default 4096.
+    pub propose_queue: usize,
+    /// How many messages may wait to be taken, beyond which [`Node::step`] blocks. At least 1 (0 counts as 1); 136 bytes each. Default 1024.
+    pub receive_queue: usize,
+}
+
+impl Default for NodeOptions {
+    fn default() -> Self {
+        Self {
+            propose_queue: 4096,
+            receive_queue: 1024,
+        }
+    }
+}
+
+impl NodeOptions {
+    /// Gives a [`RawNode`] a thread. Go: newNode, run
+    ///
+    /// # Errors
+    /// [`Error::Spawn`] when the system starts no thread.
+    #[doc(alias = "newNode")]
+    pub fn spawn<S, M>(self, rn: RawNode<S, M>) -> Result<Node<M>, Error>
+    where
+        S: Storage + Send + 'static,
+        M: StorageWrites,
+    {
+        Node::spawn(rn, self)
+    }
+}
+
+/// Starts a member of a new group: appends a configuration change for each peer to an empty storage. Every member is started
+/// with the same peers. Go: StartNode
+///
+/// # Errors
+/// [`Error::Raft`] when the configuration will not do, there are no peers or the storage is not empty (Go panics, or goes on with a
+/// warning); [`Error::Fault`]; [`Error::Spawn`].
+#[doc(alias = "StartNode")]
+pub fn start_node<S: Storage + Send + 'static>(
+    config: Config,
+    storage: S,
+    peers: &[Peer],
+    logger: Logger,
+    tracer: Option<Arc<dyn Tracer>>,
+) -> Result<Node, Error> {
+    let mut rn = RawNode::new(config, storage, logger, tracer)?;
+    rn.bootstrap(peers)?;
+    NodeOptions::default().spawn(rn)
+}
+
+/// As [`start_node`], for a node whose storage writes and applications run beside it. Go: StartNode with Config.AsyncStorageWrites
+///
+/// # Errors
+/// As [`start_node`].
+pub fn start_node_async<S: Storage + Send + 'static>(
+    config: Config,
+    storage: S,
+    peers: &[Peer],
+    logger: Logger,
+    tracer: Option<Arc<dyn Tracer>>,
+) -> Result<Node<AsyncWrites>, Error> {
+    let mut rn = RawNode::new_async(config, storage, logger, tracer)?;
+    rn.bootstrap(peers)?;
+    NodeOptions::default().spawn(rn)
+}
+
+/// Starts a node from what its storage holds, its configuration included. Set [`Config::applied`] to what the state machine has
+/// applied already. Go: RestartNode
+///
+/// # Errors
+/// [`Error::Raft`] when the configuration will not do or the storage contradicts itself (Go panics); [`Error::Fault`]; [`Error::Spawn`].
+///
+/// ```
+/// # let logger = rawnode::raft::slog::Logger::root(rawnode::raft::slog::Discard, rawnode::raft::slog::o!());
+/// use rawnode::raft::Config;
+/// let storage = storage_mem::MemoryStorage::new();
+/// let bad = Config { heartbeat_tick: 0, ..Config::new(1, 42) };
+/// let e = tickraft_node::restart_node(bad, storage, logger, None).unwrap_err();
+/// assert_eq!(e.to_string(), "heartbeat tick must be greater than 0");
+/// ```
+#[doc(alias = "RestartNode")]
+pub fn restart_node<S: Storage + Send + 'static>(
+    config: Config,
+    storage: S,
+    logger: Logger,
+    tracer: Option<Arc<dyn Tracer>>,
+) -> Result<Node, Error> {
+    NodeOptions::default().spawn(RawNode::new(config, storage, logger, tracer)?)
+}
+
+/// As [`restart_node`], for a node whose storage writes and applications run beside it. Go: RestartNode with
+/// Config.AsyncStorageWrites
+///
+/// # Errors
+/// As [`restart_node`].
+pub fn restart_node_async<S: Storage + Send + 'static>(
+    config: Config,
+    storage: S,
+    logger: Logger,
+    tracer: Option<Arc<dyn Tracer>>,
+) -> Result<Node<AsyncWrites>, Error> {
+    NodeOptions::default().spawn(RawNode::new_async(config, storage, logger, tracer)?)
+}

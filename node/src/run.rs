@@ -1,0 +1,327 @@
+//! The thread: takes what came, then makes one Ready of it all. Go: node.go (run)
+
+use crate::end::End;
+use crate::error::Error;
+use crate::ports::{ConfChangeRequest, Ports, Stop, Waiter};
+use crate::proposals::Proposals;
+use crossbeam_channel::TryRecvError;
+use rawnode::raft;
+use rawnode::raft::raftpb::{Message, MessageType, NONE, SnapshotStatus};
+use rawnode::raft::slog::{debug, error, info, warn};
+use rawnode::raft::storage::Storage;
+use rawnode::raft::{DropReason, Outcome, WriteMode};
+use rawnode::{RawNode, StorageWrites};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{Ordering, fence};
+
+/// The thread's life, whatever ends it.
+pub(crate) fn main<S: Storage, M: StorageWrites>(rn: RawNode<S, M>, ports: Ports<M>, end: &End) {
+    let mut run = Run::new(rn);
+    // Whatever a panic leaves half done is not looked at again, but for the storage's lock and the like, which drop as ever.
+    let result = catch_unwind(AssertUnwindSafe(|| run.run(&ports)));
+    let (error, status) = match result {
+        Ok(Ok(())) => (Error::Stopped, None),
+        Ok(Err(e)) => {
+            error!(run.rn.raft().logger(), "raft.node: {:x} {}", run.id, e);
+            let status = matches!(e, Error::Fault(_)).then(|| run.rn.status());
+            (e, status)
+        }
+        Err(panic) => {
+            let what = panic_text(&*panic);
+            (Error::Panicked(what.into()), None)
+        }
+    };
+    end.set(error, status);
+    // See Node::still_running.
+    fence(Ordering::SeqCst);
+    ports.empty();
+    // Proposals that were being taken when it ended learn of it, too, now that the end is set.
+    drop(ports);
+    drop(run);
+}
+
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
+    panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no message")
+}
+
+/// What a turn found.
+enum Turn {
+    /// Something to do: there may be more.
+    Busy,
+    /// Nothing: wait.
+    Idle,
+    /// The end.
+    Stopped,
+}
+
+struct Run<S: Storage, M: StorageWrites> {
+    id: u64,
+    rn: RawNode<S, M>,
+    proposals: Proposals,
+    /// The leader that was known in the last turn.
+    lead: u64,
+    /// Whether this node was removed under that leader. Go: propc = nil
+    removed: bool,
+    /// Whether a Ready is out that must be advanced past first.
+    outstanding: bool,
+    /// Whether a Ready waits for the one before to be taken.
+    blocked: bool,
+}
+
+impl<S: Storage, M: StorageWrites> Run<S, M> {
+    fn new(rn: RawNode<S, M>) -> Self {
+        Self {
+            id: rn.raft().id(),
+            rn,
+            proposals: Proposals::default(),
+            lead: NONE,
+            removed: false,
+            outstanding: false,
+            blocked: false,
+        }
+    }
+
+    fn run(&mut self, ports: &Ports<M>) -> Result<(), Error> {
+        let mut waiter = Waiter::new(ports);
+        loop {
+            match self.turn(ports)? {
+                Turn::Busy => {}
+                Turn::Idle => waiter.wait(self.lead != NONE, self.blocked),
+                Turn::Stopped => return Ok(()),
+            }
+        }
+    }
+
+    /// Takes what waits in each channel, then hands out one Ready. A hand-over between threads costs microseconds, a look into an empty
+    /// channel nanoseconds; so as much as can be goes into each.
+    fn turn(&mut self, ports: &Ports<M>) -> Result<Turn, Error> {
+        match ports.stopc.try_recv() {
+            Ok(Stop::Requested) | Err(TryRecvError::Disconnected) => return Ok(Turn::Stopped),
+            Ok(Stop::Failed(e)) => {
+                self.rn.fail(e);
+                if let Some(f) = self.rn.fault() {
+                    return Err(f.clone().into());
+                }
+            }
+            Err(TryRecvError::Empty) => {}
+        }
+        // Only those that are here now, so that whatever their callers gave the node before them is seen before them.
+        let (asked, proposed) = (ports.statusc.len(), ports.propc.len());
+        let mut busy = false;
+        if let Ok(p) = ports.advancec.try_recv() {
+            M::advance(&mut self.rn, p)?;
+            self.outstanding = false;
+            busy = true;
+        }
+        // As many as wait now; what comes meanwhile is for the next turn, so that a turn ends.
+        for m in ports.recvc.try_iter().take(ports.recvc.len()) {
+            self.receive(m)?;
+            busy = true;
+        }
+        // One a turn, so that after a pause messages are looked at between the ticks that piled up.
+        if ports.tickc.try_recv().is_ok() {
+            self.rn.tick()?;
+            busy = true;
+        }
+        for cc in ports.confc.try_iter() {
+            self.apply_conf_change(cc)?;
+            busy = true;
+        }
+        self.follow_lead();
+        if self.lead != NONE {
+            self.take_proposals(ports, proposed)?;
+            busy |= proposed > 0;
+        }
+        for r in ports.statusc.try_iter().take(asked) {
+            r.0.complete(Ok(Box::new(self.rn.status())));
+            busy = true;
+        }
+        busy |= self.hand_out(ports)?;
+        Ok(if busy { Turn::Busy } else { Turn::Idle })
+    }
+
+    /// Go: the recvc arm
+    fn receive(&mut self, m: Message) -> Result<(), Error> {
+        let (msg_type, from) = (m.msg_type, m.from);
+        let result = match msg_type {
+            // Node::step lets local messages pass from storage threads only, so these are the handle's own.
+            MessageType::MsgHup => self.rn.campaign(),
+            MessageType::MsgUnreachable => self.report_unreachable(from),
+            MessageType::MsgSnapStatus => {
+                let status = if m.reject {
+                    SnapshotStatus::Failure
+                } else {
+                    SnapshotStatus::Finish
+                };
+                self.rn.report_snapshot(from, status)
+            }
+            _ => self.rn.step(m),
+        };
+        match result {
+            Ok(_) => Ok(()),
+            Err(raft::Error::Fault(f)) => Err(f.into()),
+            // Those of a node that was just removed: as ordinary as can be.
+            Err(e @ raft::Error::StepPeerNotFound) => {
+                debug!(
+                    self.rn.raft().logger(),
+                    "raft.node: {:x} ignored {} from {:x}: {}", self.id, msg_type, from, e
+                );
+                Ok(())
+            }
+            Err(e) => {
+                warn!(
+                    self.rn.raft().logger(),
+                    "raft.node: {:x} ignored {} from {:x}: {}", self.id, msg_type, from, e
+                );
+                Ok(())
+            }
+        }
+    }
+
+    /// As in Go, which takes it for a response, one about an unknown node is ignored.
+    fn report_unreachable(&mut self, id: u64) -> Result<Outcome, raft::Error> {
+        if self.rn.raft().progress(id).is_none() {
+            return Ok(Outcome::Dropped(DropReason::NoProgress));
+        }
+        self.rn.report_unreachable(id)
+    }
+
+    /// Go: the confc arm
+    fn apply_conf_change(&mut self, r: ConfChangeRequest) -> Result<(), Error> {
+        let ConfChangeRequest(cc, completer) = r;
+        let was_member = self.rn.raft().progress(self.id).is_some();
+        let result = self.rn.apply_conf_change(&cc);
+        if let Ok(cs) = &result {
+            let voter = cs.voters.contains(&self.id) || cs.voters_outgoing.contains(&self.id);
+            // A node may be a member without knowing while it catches up; only one that was removed takes no proposals.
+            if was_member && self.rn.raft().progress(self.id).is_none() && !voter {
+                self.removed = true;
+            }
+        }
+        let fault = match &result {
+            Err(raft::Error::Fault(f)) => Err(f.clone().into()),
+            _ => Ok(()),
+        };
+        completer.complete(result.map_err(Error::from));
+        fault
+    }
+
+    /// Go: the lines on the leader at the top of the loop
+    fn follow_lead(&mut self) {
+        let ss = self.rn.raft().soft_state();
+        if self.lead == ss.lead {
+            return;
+        }
+        let (id, old, new) = (self.id, self.lead, ss.lead);
+        let term = self.rn.raft().hard_state().term;
+        let logger = self.rn.raft().logger();
+        if new == NONE {
+            info!(
+                logger,
+                "raft.node: {:x} lost leader {:x} at term {}", id, old, term
+            );
+        } else if old == NONE {
+            info!(
+                logger,
+                "raft.node: {:x} elected leader {:x} at term {}", id, new, term
+            );
+        } else {
+            info!(
+                logger,
+                "raft.node: {:x} changed leader from {:x} to {:x} at term {}", id, old, new, term
+            );
+        }
+        self.lead = new;
+        self.removed = false;
+    }
+
+    /// Go: the propc arm
+    fn take_proposals(&mut self, ports: &Ports<M>, proposed: usize) -> Result<(), Error> {
+        for p in ports.propc.try_iter().take(proposed) {
+            if self.removed {
+                // Go lets them wait until another leader is known; here they learn why they would.
+                Proposals::refuse(p, DropReason::NotMember);
+            } else {
+                self.proposals.take(p, &mut self.rn)?;
+            }
+        }
+        self.proposals.flush(&mut self.rn)
+    }
+
+    /// Go: the readyc arm
+    fn hand_out(&mut self, ports: &Ports<M>) -> Result<bool, Error> {
+        if self.outstanding || !self.rn.has_ready() {
+            self.blocked = false;
+            return Ok(false);
+        }
+        self.blocked = ports.readyc.is_full();
+        if self.blocked {
+            return Ok(false);
+        }
+        let Some(rd) = self.rn.ready()? else {
+            return Ok(false);
+        };
+        self.outstanding = M::MODE == WriteMode::Sync;
+        // There is room, and only this thread fills it. Disconnected means that the handles are going: the next turn sees it.
+        let _ = ports.readyc.try_send(rd);
+        Ok(true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crossbeam_channel::bounded;
+    use rawnode::raft::Config;
+    use rawnode::raft::slog::{Discard, Logger, o};
+    use storage_mem::MemoryStorage;
+
+    /// After a pause many ticks wait, and many messages. Were the ticks taken all at once, they would start an election while the leader's
+    /// messages wait beside them.
+    #[test]
+    fn messages_are_looked_at_between_ticks_that_piled_up() {
+        let (message, recvc) = bounded(8);
+        let (tick, tickc) = bounded(128);
+        let (readyc, _ready) = bounded(1);
+        let (_propose, propc) = bounded(1);
+        let (_conf, confc) = bounded(1);
+        let (_advance, advancec) = bounded(1);
+        let (_status, statusc) = bounded(1);
+        let (_stop, stopc) = bounded(1);
+        let ports = Ports {
+            propc,
+            recvc,
+            confc,
+            readyc,
+            advancec,
+            tickc,
+            statusc,
+            stopc,
+        };
+        let logger = Logger::root(Discard, o!());
+        let rn = RawNode::new(Config::new(1, 7), MemoryStorage::new(), logger, None).unwrap();
+        let mut run = Run::new(rn);
+        for _ in 0..40 {
+            tick.send(()).unwrap();
+        }
+        let heartbeat = Message {
+            to: 1,
+            from: 2,
+            term: 1,
+            ..Message::new(MessageType::MsgHeartbeat)
+        };
+        for left in (0..40).rev() {
+            for _ in 0..8 {
+                message.send(heartbeat.clone()).unwrap();
+            }
+            assert!(matches!(run.turn(&ports), Ok(Turn::Busy)));
+            assert_eq!((ports.recvc.len(), ports.tickc.len()), (0, left));
+            assert_eq!(run.lead, 2, "four timeouts of ticks, and no election");
+        }
+        assert!(matches!(run.turn(&ports), Ok(Turn::Idle)));
+    }
+}

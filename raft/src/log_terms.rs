@@ -1,0 +1,107 @@
+//! Where terms begin in the recent log, so that the storage is seldom asked for one.
+
+use crate::types::EntryId;
+
+/// How many recent terms are remembered.
+const RUNS: usize = 8;
+
+/// The beginnings of the latest terms: from each one's index on, up to the next one's, entries have its term.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct TermRuns {
+    runs: [EntryId; RUNS],
+    len: usize,
+}
+
+impl TermRuns {
+    /// Only this entry is known.
+    pub(crate) fn new(id: EntryId) -> Self {
+        let mut t = Self::default();
+        t.append(id);
+        t
+    }
+
+    fn known(&self) -> &[EntryId] {
+        self.runs.get(..self.len).unwrap_or_default()
+    }
+
+    /// The term at an index that is in the log, if it is known.
+    #[inline]
+    pub(crate) fn get(&self, i: u64) -> Option<u64> {
+        self.run_at(i).map(|run| run.term)
+    }
+
+    /// The known part of the run that the index lies in: its beginning and its term.
+    #[inline]
+    pub(crate) fn run_at(&self, i: u64) -> Option<EntryId> {
+        self.known().iter().rev().find(|r| r.index <= i).copied()
+    }
+
+    /// An entry was appended, or the first of several with this term.
+    #[inline]
+    pub(crate) fn append(&mut self, id: EntryId) {
+        if self.known().last().is_some_and(|r| r.term == id.term) {
+            return;
+        }
+        if self.len == RUNS {
+            self.runs.copy_within(1.., 0);
+            self.len -= 1;
+        }
+        if let Some(slot) = self.runs.get_mut(self.len) {
+            *slot = id;
+            self.len += 1;
+        }
+    }
+
+    /// The entries from this index on were taken away.
+    pub(crate) fn truncate(&mut self, from: u64) {
+        while self.known().last().is_some_and(|r| r.index >= from) {
+            self.len -= 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Against a plain vector: what is known is right, and the latest terms are known.
+    #[test]
+    fn agrees_with_the_log() {
+        for seed in 1..100_u64 {
+            let mut rng = crate::rand::Rng::new(seed, 1);
+            let mut log = vec![0_u64];
+            let mut runs = TermRuns::new(EntryId::new(0, 0));
+            for _ in 0..200 {
+                match rng.below(8) {
+                    0 => {
+                        let keep = 1 + usize::try_from(rng.below(log.len() as u64)).unwrap();
+                        runs.truncate(keep as u64);
+                        log.truncate(keep);
+                    }
+                    n => {
+                        let term = log.last().unwrap() + u64::from(n == 2);
+                        runs.append(EntryId::new(term, log.len() as u64));
+                        log.push(term);
+                    }
+                }
+                for (i, &term) in log.iter().enumerate() {
+                    if let Some(known) = runs.get(i as u64) {
+                        assert_eq!(known, term, "seed {seed}, index {i}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn remembers_the_latest_terms() {
+        let mut runs = TermRuns::new(EntryId::new(0, 0));
+        for term in 1..20 {
+            runs.append(EntryId::new(term, term * 10));
+        }
+        assert_eq!(runs.get(119), None);
+        assert_eq!(runs.get(120), Some(12));
+        assert_eq!(runs.run_at(145), Some(EntryId::new(14, 140)));
+        assert_eq!(runs.get(u64::MAX), Some(19));
+    }
+}

@@ -1,0 +1,189 @@
+//! One entry of the log. Go: raftpb.Entry
+
+use crate::EntryType;
+use crate::codec::{Cursor, Head, len_bytes_if, len_u64, merge_enum};
+use bytes::{Buf, BufMut, Bytes};
+use prost::DecodeError;
+use prost::encoding::{self, DecodeContext, WireType};
+use std::ops::Range;
+
+/// One entry of the log.
+///
+/// Encoded as v3.7 does: `term` and `index` always, `entry_type` when set, `data` when not empty.
+///
+/// ```
+/// use tickraft_raftpb::{Entry, EntryType};
+///
+/// let e = Entry::new(1, 2, "x");
+/// assert_eq!(e.get_type(), EntryType::Normal);
+/// // Unset and an explicit zero are equal, but an explicit zero takes two bytes more on the wire.
+/// let explicit = Entry { entry_type: Some(EntryType::Normal), ..e.clone() };
+/// assert_eq!(e, explicit);
+/// assert_eq!(explicit.size(), e.size() + 2);
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct Entry {
+    /// The term of the leader that first appended the entry; 0 until it has one.
+    pub term: u64,
+    /// The position in the log, from 1; 0 until it has one.
+    pub index: u64,
+    /// What `data` is. `None` and `Some(Normal)` mean and compare the same; only the encoding keeps them apart: etcd sets an
+    /// explicit zero in the entry that replaces a refused configuration change, and limits count its two bytes.
+    pub entry_type: Option<EntryType>,
+    /// The payload; empty in a new leader's first entry.
+    pub data: Bytes,
+}
+
+impl Entry {
+    /// A normal entry.
+    pub fn new(term: u64, index: u64, data: impl Into<Bytes>) -> Self {
+        Self {
+            term,
+            index,
+            entry_type: None,
+            data: data.into(),
+        }
+    }
+
+    /// A normal entry to propose: the leader gives it term and index.
+    pub fn proposal(data: impl Into<Bytes>) -> Self {
+        Self::new(0, 0, data)
+    }
+
+    /// The type, `Normal` when unset. Go: Entry.GetType
+    #[must_use]
+    #[inline]
+    pub fn get_type(&self) -> EntryType {
+        self.entry_type.unwrap_or_default()
+    }
+
+    /// The encoded size in bytes, which size limits count. Go: proto.Size
+    #[must_use]
+    #[inline]
+    #[doc(alias = "Size")]
+    pub fn size(&self) -> u64 {
+        self.encoded_len_inline() as u64
+    }
+
+    #[inline]
+    fn encoded_len_inline(&self) -> usize {
+        let entry_type = if self.entry_type.is_some() { 2 } else { 0 };
+        entry_type + len_u64(self.term) + len_u64(self.index) + len_bytes_if(&self.data)
+    }
+
+    /// All but the data itself, behind [`FIELD`] bytes of room.
+    #[inline]
+    fn head(&self) -> Head<HEAD> {
+        let mut head = Head::after(FIELD);
+        if let Some(t) = self.entry_type {
+            head.field(0x08, t as u64);
+        }
+        head.field(0x10, self.term);
+        head.field(0x18, self.index);
+        if !self.data.is_empty() {
+            head.field(0x22, self.data.len() as u64);
+        }
+        head
+    }
+
+    /// Writes the entry as an embedded message under a one-byte key, its length worked out on the way.
+    #[inline]
+    pub(crate) fn put_field(&self, key: u8, buf: &mut impl BufMut) {
+        let mut head = self.head();
+        let len = head.len() - FIELD + self.data.len();
+        let mut before = Head::after(0);
+        before.field(key, len as u64);
+        let from = head.put_before(FIELD, &before);
+        head.put(from, buf);
+        buf.put_slice(&self.data);
+    }
+
+    /// Reads an entry that a range of a frame holds; its data is a view of the frame.
+    ///
+    /// # Errors
+    /// The bytes are not an entry.
+    #[inline]
+    pub(crate) fn from_frame(frame: &Bytes, range: Range<usize>) -> Result<Self, DecodeError> {
+        match Self::read_plain(frame, range.clone()) {
+            Some(e) => Ok(e),
+            None => prost::Message::decode(frame.slice(range)),
+        }
+    }
+
+    /// The same for what etcd and this crate write: known fields of the right type.
+    #[inline]
+    fn read_plain(frame: &Bytes, range: Range<usize>) -> Option<Self> {
+        let mut e = Self::default();
+        let mut c = Cursor {
+            bytes: frame.get(..range.end)?,
+            at: range.start,
+        };
+        let mut data = 0..0;
+        while c.at < range.end {
+            match c.byte()? {
+                0x08 => {
+                    let number = i32::try_from(c.varint()?).ok()?;
+                    e.entry_type = Some(EntryType::try_from(number).ok()?);
+                }
+                0x10 => e.term = c.varint()?,
+                0x18 => e.index = c.varint()?,
+                0x22 => data = c.delimited()?,
+                _ => return None,
+            }
+        }
+        if !data.is_empty() {
+            e.data = frame.slice(data);
+        }
+        Some(e)
+    }
+}
+
+/// The most bytes that a key and a length take.
+const FIELD: usize = 11;
+
+/// Room for the key and length of an entry, and for all of its fields but the data.
+const HEAD: usize = FIELD + 2 + FIELD + FIELD + FIELD;
+
+/// Equal in what they mean: an unset type equals an explicit `Normal`.
+impl PartialEq for Entry {
+    fn eq(&self, o: &Self) -> bool {
+        self.term == o.term
+            && self.index == o.index
+            && self.get_type() == o.get_type()
+            && self.data == o.data
+    }
+}
+
+impl Eq for Entry {}
+
+impl prost::Message for Entry {
+    fn encode_raw(&self, buf: &mut impl BufMut) {
+        self.head().put(FIELD, buf);
+        buf.put_slice(&self.data);
+    }
+
+    fn merge_field(
+        &mut self,
+        tag: u32,
+        wire_type: WireType,
+        buf: &mut impl Buf,
+        ctx: DecodeContext,
+    ) -> Result<(), DecodeError> {
+        match tag {
+            1 => self.entry_type = Some(merge_enum(wire_type, buf, ctx)?),
+            2 => encoding::uint64::merge(wire_type, &mut self.term, buf, ctx)?,
+            3 => encoding::uint64::merge(wire_type, &mut self.index, buf, ctx)?,
+            4 => encoding::bytes::merge(wire_type, &mut self.data, buf, ctx)?,
+            _ => encoding::skip_field(wire_type, tag, buf, ctx)?,
+        }
+        Ok(())
+    }
+
+    fn encoded_len(&self) -> usize {
+        self.encoded_len_inline()
+    }
+
+    fn clear(&mut self) {
+        *self = Self::default();
+    }
+}
