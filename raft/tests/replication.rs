@@ -4,19 +4,12 @@
 
 mod common;
 
-use common::{Net, Node, change, conf_state, config, entries, msg, snapshot, storage};
+use common::{Net, Node, app_resp, change, conf_state, config, entries, msg, snapshot, storage};
 use std::cell::RefCell;
 use std::rc::Rc;
 use tickraft::raftpb::{Entries, Entry, Message, MessageType};
 use tickraft::tracker::StateType as Progress;
 use tickraft::{Batch, DropReason, Error, Malformed, Outcome, StateType, WriteMode};
-
-fn app_resp(from: u64, term: u64, index: u64) -> Message {
-    Message {
-        index,
-        ..msg(MessageType::MsgAppResp, from, term)
-    }
-}
 
 /// A leader of term 1 of two, whose peer has its first entry.
 fn leader(set: impl Fn(&mut tickraft::Config)) -> Node {

@@ -11,6 +11,7 @@ use tickraft::raftpb::{
     MessageType, Snapshot, conf_changes_from_string, unmarshal_conf_change,
 };
 use tickraft::storage::{Write, Writer};
+use tickraft::tracker::Progress;
 use tickraft::{Batch, Config, Error, Outcome, Raft, ReadState, SoftState, StateType, WriteMode};
 
 /// A logger that says nothing.
@@ -96,6 +97,39 @@ pub fn msg(msg_type: MessageType, from: u64, term: u64) -> Message {
         term,
         ..Message::new(msg_type)
     }
+}
+
+/// A granted vote.
+pub fn vote_resp(from: u64, term: u64) -> Message {
+    msg(MessageType::MsgVoteResp, from, term)
+}
+
+/// An acknowledgement of the log up to an index.
+pub fn app_resp(from: u64, term: u64, index: u64) -> Message {
+    Message {
+        index,
+        ..msg(MessageType::MsgAppResp, from, term)
+    }
+}
+
+/// What a leader knows of a member.
+pub fn progress(net: &mut Net, leader: u64, of: u64) -> Progress {
+    net.at(leader).raft.progress(of).unwrap().clone()
+}
+
+/// A leader of term 1 among these voters whose peers say nothing by themselves.
+pub fn lone_leader(voters: &[u64], set: impl Fn(&mut Config)) -> Node {
+    let mut c = config(1);
+    set(&mut c);
+    let mut n = Node::new(c, storage(voters, &[]));
+    n.hup();
+    n.drive();
+    for &id in voters.iter().filter(|&&id| id != 1) {
+        n.step(vote_resp(id, 1)).unwrap();
+    }
+    assert_eq!(n.state(), StateType::Leader);
+    n.drive();
+    n
 }
 
 /// `v4 l5` as one change; joint ones are left by themselves unless `explicit`.
