@@ -4,6 +4,7 @@ use crate::end::End;
 use crate::error::Error;
 use crate::options::NodeOptions;
 use crate::ports::{ConfChangeRequest, Ports, Proposal, StatusRequest, Stop};
+use crate::refused::OnRefused;
 use crate::run;
 use crate::ticket::{Ticket, promise};
 use bytes::Bytes;
@@ -72,6 +73,7 @@ impl<M: StorageWrites> Node<M> {
     pub(crate) fn spawn<S: Storage + Send + 'static>(
         rn: RawNode<S, M>,
         options: NodeOptions,
+        refused: Option<OnRefused>,
     ) -> Result<Self, Error> {
         let (id, logger) = (rn.raft().id(), rn.raft().logger().clone());
         let (propc, prop_rx) = crossbeam_channel::bounded(options.propose_queue.max(1));
@@ -97,7 +99,7 @@ impl<M: StorageWrites> Node<M> {
         let ended = Arc::clone(&end);
         let thread = std::thread::Builder::new()
             .name(format!("raft-{id:x}"))
-            .spawn(move || run::main(rn, ports, &ended))
+            .spawn(move || run::main(rn, ports, refused, &ended))
             .map_err(|e| Error::Spawn(Arc::new(e)))?;
         Ok(Self(Arc::new(Shared {
             id,
@@ -120,6 +122,10 @@ impl<M: StorageWrites> Node<M> {
     #[must_use]
     pub fn id(&self) -> u64 {
         self.0.id
+    }
+
+    pub(crate) fn logger(&self) -> &Logger {
+        &self.0.logger
     }
 
     /// Lets a tick of the logical clock pass. Never blocks: when 128 ticks wait already, it logs etcd's line and the tick is lost. Go: Tick
@@ -215,7 +221,7 @@ impl<M: StorageWrites> Node<M> {
 
     /// Takes a message from another node, or a response of this node's storage threads. Blocks while the queue of messages is full; that of
     /// proposals (a `MsgProp` that a follower sent on) does not block. What the core makes of the message does not come back; where it refuses one it is
-    /// logged. Go: Step
+    /// logged, and given to whoever asked for it with [`NodeOptions::spawn_watched`]. Go: Step
     ///
     /// # Errors
     /// [`Error::Raft`] with [`raft::Error::StepLocalMsg`] for what only the node itself makes (Go ignores it silently); [`Error::QueueFull`] for a `MsgProp`; how the node

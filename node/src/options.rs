@@ -2,8 +2,9 @@
 
 use crate::error::Error;
 use crate::node::Node;
+use crate::refused::Refused;
 use rawnode::raft::slog::Logger;
-use rawnode::raft::storage::Storage;
+use rawnode::raft::storage::{self, Storage};
 use rawnode::raft::{Config, Peer, Tracer};
 use rawnode::{AsyncWrites, RawNode, StorageWrites};
 use std::sync::Arc;
@@ -53,7 +54,49 @@ impl NodeOptions {
         S: Storage + Send + 'static,
         M: StorageWrites,
     {
-        Node::spawn(rn, self)
+        Node::spawn(rn, self, None)
+    }
+
+    /// As [`spawn`](NodeOptions::spawn), and asks what to do when the core refuses a peer's message: go on (`Ok`), or end the node with a [`Fault`](rawnode::raft::Fault) (`Err`). The
+    /// function runs on the node's thread, so that nothing comes after a refusal that it does not know of; it must not wait for the node.
+    ///
+    /// A refused message changed nothing, and one odd message is no reason to stop. But a peer whose commit index is beyond this node's log, at this node's term or later, counts on entries that this
+    /// node has acknowledged: its storage is an old copy, and what it says next may cost the group a committed write.
+    ///
+    /// ```
+    /// # use rawnode::raftpb::{ConfState, Message, MessageType, Snapshot, SnapshotMetadata};
+    /// # let storage = storage_mem::MemoryStorage::new();
+    /// # let conf_state = ConfState { voters: vec![1, 2], ..ConfState::default() };
+    /// # let metadata = SnapshotMetadata { conf_state, ..SnapshotMetadata::default() };
+    /// # storage.apply_snapshot(&Snapshot { metadata, ..Snapshot::default() })?;
+    /// # let logger = rawnode::raft::slog::Logger::root(rawnode::raft::slog::Discard, rawnode::raft::slog::o!());
+    /// use rawnode::{RawNode, raft, storage};
+    /// use tickraft_node::{NodeOptions, Refused};
+    ///
+    /// let rn = RawNode::new(raft::Config::new(1, 42), storage, logger, None)?;
+    /// let node = NodeOptions::default().spawn_watched(rn, |r: &Refused<'_>| match r.error {
+    ///     raft::Error::CommitOutOfRange { .. } if r.term >= r.own_term => Err(storage::Error::other(format!("the storage is an old copy: {}", r.error))),
+    ///     _ => Ok(()),
+    /// })?;
+    /// let heartbeat = Message { from: 2, to: 1, term: 5, commit: 9, ..Message::new(MessageType::MsgHeartbeat) };
+    /// node.step(heartbeat)?;
+    /// assert!(node.ready().recv().is_err(), "the node has ended");
+    /// assert!(node.fault().is_some_and(|f| f.to_string().contains("an old copy")));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`spawn`](NodeOptions::spawn).
+    pub fn spawn_watched<S, M>(
+        self,
+        rn: RawNode<S, M>,
+        refused: impl FnMut(&Refused<'_>) -> Result<(), storage::Error> + Send + 'static,
+    ) -> Result<Node<M>, Error>
+    where
+        S: Storage + Send + 'static,
+        M: StorageWrites,
+    {
+        Node::spawn(rn, self, Some(Box::new(refused)))
     }
 }
 

@@ -4,9 +4,12 @@ use crate::end::End;
 use crate::error::Error;
 use crate::ports::{ConfChangeRequest, Ports, Stop, Waiter};
 use crate::proposals::Proposals;
+use crate::refused::{OnRefused, Refused};
 use crossbeam_channel::TryRecvError;
 use rawnode::raft;
-use rawnode::raft::raftpb::{Message, MessageType, NONE, SnapshotStatus};
+use rawnode::raft::raftpb::{
+    Message, MessageType, NONE, SnapshotStatus, is_local_msg, is_local_msg_target,
+};
 use rawnode::raft::slog::{debug, error, info, warn};
 use rawnode::raft::storage::Storage;
 use rawnode::raft::{DropReason, Outcome, WriteMode};
@@ -15,8 +18,16 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{Ordering, fence};
 
 /// The thread's life, whatever ends it.
-pub(crate) fn main<S: Storage, M: StorageWrites>(rn: RawNode<S, M>, ports: Ports<M>, end: &End) {
-    let mut run = Run::new(rn);
+pub(crate) fn main<S: Storage, M: StorageWrites>(
+    rn: RawNode<S, M>,
+    ports: Ports<M>,
+    refused: Option<OnRefused>,
+    end: &End,
+) {
+    let mut run = Run {
+        refused,
+        ..Run::new(rn)
+    };
     // Whatever a panic leaves half done is not looked at again, but for the storage's lock and the like, which drop as ever.
     let result = catch_unwind(AssertUnwindSafe(|| run.run(&ports)));
     let (error, status) = match result {
@@ -40,7 +51,7 @@ pub(crate) fn main<S: Storage, M: StorageWrites>(rn: RawNode<S, M>, ports: Ports
     drop(run);
 }
 
-fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
+pub(crate) fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
     panic
         .downcast_ref::<&str>()
         .copied()
@@ -70,6 +81,7 @@ struct Run<S: Storage, M: StorageWrites> {
     outstanding: bool,
     /// Whether a Ready waits for the one before to be taken.
     blocked: bool,
+    refused: Option<OnRefused>,
 }
 
 impl<S: Storage, M: StorageWrites> Run<S, M> {
@@ -82,6 +94,7 @@ impl<S: Storage, M: StorageWrites> Run<S, M> {
             removed: false,
             outstanding: false,
             blocked: false,
+            refused: None,
         }
     }
 
@@ -146,7 +159,7 @@ impl<S: Storage, M: StorageWrites> Run<S, M> {
 
     /// Go: the recvc arm
     fn receive(&mut self, m: Message) -> Result<(), Error> {
-        let (msg_type, from) = (m.msg_type, m.from);
+        let (msg_type, from, term) = (m.msg_type, m.from, m.term);
         let result = match msg_type {
             // Node::step lets local messages pass from storage threads only, so these are the handle's own.
             MessageType::MsgHup => self.rn.campaign(),
@@ -177,8 +190,30 @@ impl<S: Storage, M: StorageWrites> Run<S, M> {
                     self.rn.raft().logger(),
                     "raft.node: {:x} ignored {} from {:x}: {}", self.id, msg_type, from, e
                 );
-                Ok(())
+                let own_term = self.rn.raft().hard_state().term;
+                self.watch(&Refused {
+                    from,
+                    msg_type,
+                    term,
+                    own_term,
+                    error: &e,
+                })
             }
+        }
+    }
+
+    /// Asks whoever watches whether the node may go on.
+    fn watch(&mut self, r: &Refused<'_>) -> Result<(), Error> {
+        let own = is_local_msg(r.msg_type) || is_local_msg_target(r.from);
+        let from_peer = !own && r.from != NONE && r.from != self.id;
+        let Some(refused) = self.refused.as_mut().filter(|_| from_peer) else {
+            return Ok(());
+        };
+        let Err(e) = refused(r) else { return Ok(()) };
+        self.rn.fail(e);
+        match self.rn.fault() {
+            Some(f) => Err(f.clone().into()),
+            None => Ok(()),
         }
     }
 

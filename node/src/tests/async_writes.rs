@@ -6,12 +6,12 @@ use rawnode::raft::Peer;
 use rawnode::{AppendWork, ApplyWork, AsyncReady, AsyncWrites, Work};
 use std::thread;
 
-fn spawn_async(c: Config, s: &MemoryStorage) -> Node<AsyncWrites> {
+pub(super) fn spawn_async(c: Config, s: &MemoryStorage) -> Node<AsyncWrites> {
     let rn = RawNode::new_async(c, s.clone(), Lines::default().logger(), None).unwrap();
     NodeOptions::default().spawn(rn).unwrap()
 }
 
-fn take_async(n: &Node<AsyncWrites>) -> AsyncReady {
+pub(super) fn take_async(n: &Node<AsyncWrites>) -> AsyncReady {
     n.ready().recv_timeout(LONG).expect("a Ready comes")
 }
 

@@ -1,10 +1,13 @@
 //! What users of the threaded node may count on, and what these tests drive it with. Go: node_test.go
 
+mod append_thread;
 mod application;
 mod async_writes;
 mod conf_change;
 mod end;
 mod proposals;
+mod refused;
+mod slow_disk;
 mod start;
 mod ticks;
 
