@@ -177,3 +177,89 @@ fn names_become_snake_case() {
         assert_eq!(snake(go), rust);
     }
 }
+
+/// The links of the form [`name`](path) in a text.
+fn named_links(text: &str) -> Vec<(&str, &str)> {
+    let parts = text.split("[`").skip(1);
+    parts
+        .filter_map(|part| {
+            let (name, rest) = part.split_once("`](")?;
+            Some((name, rest.split_once(')')?.0))
+        })
+        .collect()
+}
+
+/// Whether a source file has a test of this name.
+fn has_test(source: &str, name: &str) -> bool {
+    let mut parts = source.split("#[test]").skip(1);
+    parts.any(|part| {
+        let after = part.split_once("fn ").map(|(_, rest)| rest);
+        after.is_some_and(|rest| rest.starts_with(&format!("{name}(")))
+    })
+}
+
+/// Each statement of the notes names the test or script that shows it: those exist, and every section and row that promises one has one.
+#[test]
+fn the_notes_name_tests_and_scripts_that_exist() {
+    let dir = root().join("docs/notes");
+    let mut files = Vec::new();
+    markdown(&dir, &mut files);
+    assert_eq!(files.len(), 6, "{files:?}");
+    let mut wrong = Vec::new();
+    for file in &files {
+        let text = read(file);
+        let name = file.file_name().unwrap_or_default().to_string_lossy();
+        let links = named_links(&text);
+        assert!(
+            links.len() >= 20,
+            "{name}: only {} tests and scripts",
+            links.len()
+        );
+        for (what, target) in links {
+            let found = match target.strip_suffix(".txt") {
+                Some(_) => {
+                    target.ends_with(&format!("/{what}")) && file.with_file_name(target).exists()
+                }
+                None => fs::read_to_string(file.with_file_name(target))
+                    .is_ok_and(|s| has_test(&s, what)),
+            };
+            if !found {
+                wrong.push(format!("{name}: no {what} in {target}"));
+            }
+        }
+        for shown in text.split("*Shown by*").skip(1) {
+            if named_links(shown.split("\n\n").next().unwrap_or_default()).is_empty() {
+                wrong.push(format!(
+                    "{name}: shown by nothing: {}",
+                    shown.chars().take(60).collect::<String>()
+                ));
+            }
+        }
+        wrong.extend(rows_without_tests(&text).map(|row| format!("{name}: {row}")));
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// The rows of tables whose last column is to name tests, and that name none; "no test" says why there is none.
+fn rows_without_tests(text: &str) -> impl Iterator<Item = &str> {
+    let mut promised = false;
+    text.lines().filter(move |line| {
+        if !line.starts_with('|') {
+            promised = false;
+            return false;
+        }
+        let last = line
+            .trim_end_matches('|')
+            .rsplit('|')
+            .next()
+            .unwrap_or_default();
+        if last.trim() == "shown by" || last.contains("would have caught") {
+            promised = true;
+            return false;
+        }
+        promised
+            && !last.contains("---")
+            && named_links(last).is_empty()
+            && !last.contains("no test")
+    })
+}
