@@ -1,9 +1,12 @@
-//! Nodes of one group in one thread, driven step by step through the core's public port. Go: the `network` of raft_test.go
+//! Nodes in one thread, driven step by step through the core's public port, and the messages they get. Go: the helpers of raft_test.go
 
-#![allow(dead_code, unreachable_pub)] // Each test file uses a part.
+#![allow(dead_code, unreachable_pub, unused_imports)] // Each test file uses a part.
+
+mod net;
+
+pub use net::Net;
 
 use slog::{Discard, Drain, Logger, OwnedKVList, Record, o};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex};
 use storage_mem::MemoryStorage;
 use tickraft::raftpb::{
@@ -99,6 +102,37 @@ pub fn msg(msg_type: MessageType, from: u64, term: u64) -> Message {
     }
 }
 
+pub fn hs(term: u64, vote: u64, commit: u64) -> HardState {
+    HardState { term, vote, commit }
+}
+
+/// An append behind the entry `(term, index)`.
+pub fn app(from: u64, term: u64, prev: (u64, u64), entries: Entries, commit: u64) -> Message {
+    Message {
+        log_term: prev.0,
+        index: prev.1,
+        entries,
+        commit,
+        ..msg(MessageType::MsgApp, from, term)
+    }
+}
+
+pub fn heartbeat(from: u64, term: u64, commit: u64) -> Message {
+    Message {
+        commit,
+        ..msg(MessageType::MsgHeartbeat, from, term)
+    }
+}
+
+/// A question for a vote by one whose log ends with `(term, index)`.
+pub fn vote(t: MessageType, from: u64, term: u64, last: (u64, u64)) -> Message {
+    Message {
+        log_term: last.0,
+        index: last.1,
+        ..msg(t, from, term)
+    }
+}
+
 /// A granted vote.
 pub fn vote_resp(from: u64, term: u64) -> Message {
     msg(MessageType::MsgVoteResp, from, term)
@@ -110,6 +144,29 @@ pub fn app_resp(from: u64, term: u64, index: u64) -> Message {
         index,
         ..msg(MessageType::MsgAppResp, from, term)
     }
+}
+
+/// Node 1 of three voters in a role of a term: by what it heard or did, never by force.
+pub fn in_role(role: StateType, term: u64) -> Node {
+    let campaigns = matches!(role, StateType::Candidate | StateType::Leader);
+    let before = if campaigns { term - 1 } else { term };
+    let c = Config {
+        pre_vote: role == StateType::PreCandidate,
+        ..config(1)
+    };
+    let mut n = Node::new(c, storage_with_log(&[1, 2, 3], &[], hs(before, 0, 0)));
+    if role == StateType::Follower {
+        n.step(heartbeat(3, term, 0)).unwrap();
+    } else {
+        n.hup();
+    }
+    n.drive();
+    if role == StateType::Leader {
+        n.step(vote_resp(2, term)).unwrap();
+        n.drive();
+    }
+    assert_eq!((n.state(), n.term()), (role, term));
+    n
 }
 
 /// What a leader knows of a member.
@@ -155,6 +212,9 @@ pub struct Node {
     pub soft_states: Vec<SoftState>,
     /// How many batches had to be synced.
     pub syncs: usize,
+    /// While set, committed entries are taken and not applied; see [`Node::apply_held`].
+    pub holds: bool,
+    held: Vec<(Entries, Option<Message>)>,
     batch: Batch,
 }
 
@@ -171,6 +231,8 @@ impl Node {
             read_states: Vec::new(),
             soft_states: Vec::new(),
             syncs: 0,
+            holds: false,
+            held: Vec::new(),
             batch: Batch::default(),
         }
     }
@@ -234,14 +296,43 @@ impl Node {
             .partition(|m| m.to == self.raft.id());
         out.extend(others);
         let (append_resp, apply_resp) = (b.append_resp.take(), b.apply_resp.take());
-        for e in &b.committed_entries.clone() {
-            self.apply(e.clone());
-        }
-        for m in own.into_iter().chain(append_resp).chain(apply_resp) {
+        let committed = b.committed_entries.clone();
+        for m in own.into_iter().chain(append_resp) {
             // A new term may have come with the batch's own answers: an error is none of ours.
             self.raft.step(m).unwrap();
         }
+        self.held.push((committed, apply_resp));
+        if !self.holds {
+            self.apply_held();
+        }
         Some(out)
+    }
+
+    /// Applies what was taken.
+    pub fn apply_held(&mut self) {
+        for (committed, resp) in std::mem::take(&mut self.held) {
+            committed.iter().for_each(|e| self.apply(e.clone()));
+            resp.into_iter().for_each(|m| {
+                self.raft.step(m).unwrap();
+            });
+        }
+    }
+
+    /// Says that what was taken is applied, though its configuration changes are not.
+    pub fn skip_held(&mut self) {
+        for (_, resp) in std::mem::take(&mut self.held) {
+            resp.into_iter().for_each(|m| {
+                self.raft.step(m).unwrap();
+            });
+        }
+    }
+
+    /// One batch, taken and neither written nor answered.
+    pub fn take(&mut self, mode: WriteMode) -> Batch {
+        let mut b = Batch::default();
+        let pending = self.raft.pending(mode).unwrap();
+        pending.expect("there is something to do").accept(&mut b);
+        b
     }
 
     fn apply(&mut self, e: Entry) {
@@ -268,6 +359,18 @@ impl Node {
         self.raft.step(Message::new(MessageType::MsgHup)).unwrap()
     }
 
+    /// Sends heartbeats, as when its time has come.
+    pub fn beat(&mut self) -> Outcome {
+        self.raft.step(Message::new(MessageType::MsgBeat)).unwrap()
+    }
+
+    /// Ticks; what comes of it is not handled.
+    pub fn ticks(&mut self, n: u32) {
+        for _ in 0..n {
+            self.raft.tick().unwrap();
+        }
+    }
+
     pub fn read_index(&mut self, ctx: &str) -> Outcome {
         let m = Message {
             entries: vec![Entry::proposal(ctx.to_owned())].into(),
@@ -287,170 +390,5 @@ impl Node {
         let cs = self.raft.config().conf_state();
         self.disk.create_snapshot(applied, Some(cs), "").unwrap();
         self.disk.compact(applied).unwrap();
-    }
-}
-
-/// What may become of a message on its way.
-type Filter = Box<dyn FnMut(&Message) -> bool>;
-
-/// A group whose messages are delivered in order until there are none.
-pub struct Net {
-    pub nodes: BTreeMap<u64, Node>,
-    pub queue: VecDeque<Message>,
-    cut: BTreeSet<(u64, u64)>,
-    /// Lets a message pass.
-    filter: Option<Filter>,
-}
-
-impl Net {
-    /// Voters 1 to n.
-    pub fn new(n: u64) -> Self {
-        Self::with(n, |_| {})
-    }
-
-    pub fn with(n: u64, set: impl Fn(&mut Config)) -> Self {
-        let ids: Vec<u64> = (1..=n).collect();
-        Self::of(&ids, &[], set)
-    }
-
-    pub fn of(voters: &[u64], learners: &[u64], set: impl Fn(&mut Config)) -> Self {
-        let node = |&id| {
-            let mut c = config(id);
-            set(&mut c);
-            (id, Node::new(c, storage(voters, learners)))
-        };
-        Self::from_nodes(voters.iter().chain(learners).map(node).collect())
-    }
-
-    pub fn from_nodes(nodes: BTreeMap<u64, Node>) -> Self {
-        Self {
-            nodes,
-            queue: VecDeque::new(),
-            cut: BTreeSet::new(),
-            filter: None,
-        }
-    }
-
-    pub fn at(&mut self, id: u64) -> &mut Node {
-        self.nodes.get_mut(&id).unwrap()
-    }
-
-    /// Only messages that `pass` says true of arrive.
-    pub fn filter(&mut self, pass: impl FnMut(&Message) -> bool + 'static) {
-        self.filter = Some(Box::new(pass));
-    }
-
-    pub fn ignore(&mut self, t: MessageType) {
-        self.filter(move |m| m.msg_type != t);
-    }
-
-    pub fn cut(&mut self, a: u64, b: u64) {
-        self.cut.extend([(a, b), (b, a)]);
-    }
-
-    pub fn isolate(&mut self, id: u64) {
-        let others: Vec<_> = self.nodes.keys().copied().filter(|&o| o != id).collect();
-        others.into_iter().for_each(|o| self.cut(id, o));
-    }
-
-    /// All messages arrive again.
-    pub fn heal(&mut self) {
-        self.cut.clear();
-        self.filter = None;
-    }
-
-    fn passes(&mut self, m: &Message) -> bool {
-        !self.cut.contains(&(m.from, m.to)) && self.filter.as_mut().is_none_or(|pass| pass(m))
-    }
-
-    /// Does what all nodes have to do and delivers what they send, until nothing is left.
-    pub fn settle(&mut self) {
-        loop {
-            for node in self.nodes.values_mut() {
-                self.queue.extend(node.drive());
-            }
-            let Some(m) = self.queue.pop_front() else {
-                return;
-            };
-            if !self.passes(&m) {
-                continue;
-            }
-            if let Some(node) = self.nodes.get_mut(&m.to) {
-                match node.step(m) {
-                    Ok(_) | Err(Error::ProposalDropped(_)) => {}
-                    Err(e) => panic!("{e}"),
-                }
-            }
-        }
-    }
-
-    pub fn hup(&mut self, id: u64) {
-        self.at(id).hup();
-        self.settle();
-    }
-
-    pub fn elect(&mut self, id: u64) {
-        self.hup(id);
-        assert_eq!(self.at(id).state(), StateType::Leader);
-    }
-
-    pub fn propose(&mut self, id: u64, data: &str) -> Result<Outcome, Error> {
-        let done = self.at(id).raft.propose(data.to_owned().into());
-        self.settle();
-        done
-    }
-
-    /// Steps a message at the node that it is to, and settles.
-    pub fn send(&mut self, m: Message) {
-        self.queue.push_back(m);
-        self.settle();
-    }
-
-    pub fn change(&mut self, id: u64, cc: &ConfChangeV2) -> Result<Outcome, Error> {
-        let done = self.at(id).raft.propose_conf_change(cc);
-        self.settle();
-        done
-    }
-
-    pub fn transfer(&mut self, leader: u64, transferee: u64) -> Outcome {
-        let m = msg(MessageType::MsgTransferLeader, transferee, 0);
-        let done = self.at(leader).step(m).unwrap();
-        self.settle();
-        done
-    }
-
-    /// Ticks all nodes in id order, settling after each round.
-    pub fn tick(&mut self, rounds: u32) {
-        for _ in 0..rounds {
-            for node in self.nodes.values_mut() {
-                node.raft.tick().unwrap();
-            }
-            self.settle();
-        }
-    }
-
-    pub fn tick_one(&mut self, id: u64, rounds: u32) {
-        for _ in 0..rounds {
-            self.at(id).raft.tick().unwrap();
-            self.settle();
-        }
-    }
-
-    pub fn states(&self) -> Vec<StateType> {
-        self.nodes.values().map(Node::state).collect()
-    }
-
-    pub fn leaders(&self) -> Vec<u64> {
-        let leads = |(id, n): (&u64, &Node)| (n.state() == StateType::Leader).then_some(*id);
-        self.nodes.iter().filter_map(leads).collect()
-    }
-
-    /// All nodes have applied the same.
-    pub fn assert_equal(&self) {
-        let mut nodes = self.nodes.values();
-        let first = nodes.next().unwrap();
-        for node in nodes {
-            assert_eq!(node.applied, first.applied);
-        }
     }
 }
