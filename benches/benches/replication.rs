@@ -10,7 +10,7 @@ use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, 
 const STRETCH: u64 = 2_560;
 
 fn replication(c: &mut Criterion) {
-    for mode in [Mode::Single, Mode::Multi] {
+    for mode in [Mode::Single, Mode::AppendBatching, Mode::Multi] {
         let mut g = c.benchmark_group(format!("replication/{mode}"));
         g.throughput(Throughput::Elements(STRETCH));
         for payload in [16, 128, 4096] {

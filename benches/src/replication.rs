@@ -9,7 +9,7 @@ use rawnode::RawNode;
 use rawnode::raft::slog::{Discard, Logger, o};
 use rawnode::raft::{Config, StateType};
 use rawnode::raftpb::prost::Message as _;
-use rawnode::raftpb::{ConfState, Entry, EntryType, Message, Snapshot};
+use rawnode::raftpb::{ConfState, Entry, EntryType, Message, NO_LIMIT, Snapshot};
 use rawnode::storage::Writer;
 use std::fmt;
 use std::mem;
@@ -27,6 +27,8 @@ const MAX_PASSES: usize = 10_000;
 pub enum Mode {
     /// A proposal at a time: a MsgApp each to every follower, as etcd does it.
     Single,
+    /// A proposal at a time; MsgApps to a follower are merged before they leave ([`Config::batch_append`]).
+    AppendBatching,
     /// All proposals of a batch as one message with as many entries.
     Multi,
 }
@@ -35,6 +37,7 @@ impl fmt::Display for Mode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::Single => "single",
+            Self::AppendBatching => "append-batching",
             Self::Multi => "multi",
         })
     }
@@ -69,12 +72,14 @@ impl Default for Setup {
 
 /// The settings that all libraries are measured with.
 #[must_use]
-pub fn config(id: u64) -> Config {
+pub fn config(id: u64, mode: Mode) -> Config {
     Config {
         election_tick: 10,
         heartbeat_tick: 1,
         max_size_per_msg: 1 << 20,
+        max_committed_size_per_ready: NO_LIMIT,
         max_inflight_msgs: 512,
+        batch_append: mode == Mode::AppendBatching,
         ..Config::new(id, 42)
     }
 }
@@ -125,7 +130,7 @@ impl Cluster {
         let member = |id| {
             let log = MemoryStorage::new();
             log.apply_snapshot(&snapshot).expect("it is empty");
-            let raw = RawNode::new(config(id), log.clone(), logger.clone(), None);
+            let raw = RawNode::new(config(id, setup.mode), log.clone(), logger.clone(), None);
             Member {
                 raw: raw.expect("the configuration is valid"),
                 log,
@@ -150,12 +155,28 @@ impl Cluster {
         cluster
     }
 
-    /// Proposes all payloads, a batch at a time, each batch until every node has applied it.
+    /// Replicates payloads as [`replicate`](Self::replicate) does, and compares every byte that a node applies.
+    ///
+    /// # Panics
+    /// As `replicate`; a node applies other bytes.
+    pub fn warm_up(&mut self, payloads: Vec<Bytes>) {
+        self.members.iter_mut().for_each(|m| m.applied.whole = true);
+        self.run(payloads);
+        self.members
+            .iter_mut()
+            .for_each(|m| m.applied.whole = false);
+    }
+
+    /// Proposes all payloads, a batch at a time, each batch until every node has applied it. Profilers count what happens in here.
     ///
     /// # Panics
     /// A node refuses what it must take, or makes no progress: a bug.
     #[inline(never)]
     pub fn replicate(&mut self, payloads: Vec<Bytes>) {
+        self.run(payloads);
+    }
+
+    fn run(&mut self, payloads: Vec<Bytes>) {
         let mut left = payloads.into_iter();
         while left.len() > 0 {
             let n = self.setup.batch.max(1).min(left.len());
@@ -186,7 +207,7 @@ impl Cluster {
     fn propose(&mut self, batch: impl ExactSizeIterator<Item = Bytes>) {
         let leader = &mut self.members[0].raw;
         match self.setup.mode {
-            Mode::Single => batch.for_each(|data| {
+            Mode::Single | Mode::AppendBatching => batch.for_each(|data| {
                 let _ = leader.propose(data).expect("it leads");
             }),
             Mode::Multi => {
@@ -260,12 +281,11 @@ fn over_the_wire(m: &Message) -> Message {
     Message::decode(frame).expect("it was encoded by us")
 }
 
-/// Makes a cluster with its payloads, warms it up with a tenth more and returns both: timing starts after it.
+/// Makes a cluster, warms it up with `warmup` proposals and returns it with the payloads to be timed.
 #[must_use]
-pub fn prepare(setup: Setup, proposals: u64) -> (Cluster, Vec<Bytes>) {
-    let warmup = proposals / 10;
+pub fn prepare(setup: Setup, warmup: u64, proposals: u64) -> (Cluster, Vec<Bytes>) {
     let mut cluster = Cluster::new(setup);
-    cluster.replicate(payloads(0, warmup, setup.payload));
+    cluster.warm_up(payloads(0, warmup, setup.payload));
     let timed = payloads(warmup, warmup + proposals, setup.payload);
     (cluster, timed)
 }
@@ -278,7 +298,7 @@ mod tests {
     #[test]
     fn all_shapes_replicate() {
         for nodes in [1, 3, 5] {
-            for mode in [Mode::Single, Mode::Multi] {
+            for mode in [Mode::Single, Mode::AppendBatching, Mode::Multi] {
                 for (batch, wire) in [(1, false), (16, true), (16, false), (256, false)] {
                     let setup = Setup {
                         nodes,
@@ -287,7 +307,7 @@ mod tests {
                         wire,
                         payload: 16,
                     };
-                    let (mut c, timed) = prepare(setup, 500);
+                    let (mut c, timed) = prepare(setup, 50, 500);
                     c.replicate(timed);
                     c.check(550);
                 }

@@ -39,7 +39,7 @@ static ALLOCATOR: Counting = Counting;
 #[allow(clippy::cast_precision_loss)]
 fn allocations(setup: Setup) -> f64 {
     const PROPOSALS: u64 = 5_120;
-    let (mut cluster, timed) = prepare(setup, PROPOSALS);
+    let (mut cluster, timed) = prepare(setup, PROPOSALS / 10, PROPOSALS);
     let before = COUNT.get();
     cluster.replicate(timed);
     let n = COUNT.get() - before;
@@ -61,6 +61,9 @@ fn a_proposal_allocates_little() {
         (Mode::Single, 1, 1.2),
         (Mode::Single, 16, 0.2),
         (Mode::Single, 256, 0.2),
+        (Mode::AppendBatching, 1, 1.2),
+        (Mode::AppendBatching, 16, 0.2),
+        (Mode::AppendBatching, 256, 0.2),
         // The caller's block of one entry is the second.
         (Mode::Multi, 1, 2.2),
         (Mode::Multi, 16, 0.2),

@@ -72,7 +72,8 @@ impl<S: Storage> Raft<S> {
                 || self.hard_state() != self.prev_hard_state
                 || self.soft_state() != self.prev_soft_state
                 || !self.read_states.is_empty()
-                || log.has_next_unstable_snapshot())
+                || log.has_next_unstable_snapshot()
+                || self.has_due_appends())
     }
 
     /// What there is for the driver to do, with committed entries read from the storage; `None` when there is nothing. Nothing is handed out
@@ -83,6 +84,8 @@ impl<S: Storage> Raft<S> {
     #[doc(alias = "readyWithoutAccept", alias = "applyUnstableEntries")]
     pub fn pending(&mut self, mode: WriteMode) -> Result<Option<Pending<'_, S>>, Error> {
         self.check_fault()?;
+        let sent = self.send_due_appends().map_err(Error::from);
+        self.settle(sent)?;
         if !self.has_pending(mode) {
             return Ok(None);
         }

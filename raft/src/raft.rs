@@ -174,6 +174,9 @@ pub struct Raft<S: Storage> {
     disable_proposal_forwarding: bool,
     disable_conf_change_validation: bool,
     step_down_on_removal: bool,
+    batch_append: bool,
+    /// Whether appends are to be made when the driver asks for what is pending, with `batch_append`.
+    appends_due: bool,
     /// Read requests that wait for the first commit of this term.
     pending_read_index_messages: Vec<Message>,
     pub(crate) tracer: Option<Arc<dyn Tracer>>,
@@ -268,6 +271,8 @@ impl<S: Storage> Raft<S> {
             disable_proposal_forwarding: c.disable_proposal_forwarding,
             disable_conf_change_validation: c.disable_conf_change_validation,
             step_down_on_removal: c.step_down_on_removal,
+            batch_append: c.batch_append,
+            appends_due: false,
             pending_read_index_messages: Vec::new(),
             tracer,
             rng: Rng::new(c.seed, c.id),
@@ -413,6 +418,7 @@ impl<S: Storage> Raft<S> {
         }
         self.pending_conf_index = 0;
         self.uncommitted_size = 0;
+        self.appends_due = false;
         self.read_only.reset();
     }
 

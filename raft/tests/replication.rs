@@ -636,3 +636,47 @@ fn what_is_not_accepted_stays_pending() {
     );
     assert!(n.raft.pending(WriteMode::Sync).unwrap().is_none());
 }
+
+/// With `batch_append`, what was proposed since the last batch leaves as one MsgApp, and acknowledgements bring one commit index.
+#[test]
+fn batched_appends_leave_as_one() {
+    let mut n = leader(|c| c.batch_append = true);
+    for data in ["a", "b", "c"] {
+        n.raft.propose(data.into()).unwrap();
+    }
+    assert_eq!(sent(&n.drive()), [[2, 3, 4]]);
+    for index in [2, 3, 4] {
+        n.step(app_resp(2, 1, index)).unwrap();
+    }
+    let out = n.drive();
+    assert_eq!(sent(&out), [[0; 0]]);
+    assert_eq!((out[0].commit, n.commit()), (4, 4));
+    // Said once, that is no news any more.
+    n.step(app_resp(2, 1, 4)).unwrap();
+    assert!(!n.raft.has_pending(WriteMode::Sync));
+}
+
+/// What goes into the window or a message is bounded as without it; what is left follows acknowledgements.
+#[test]
+fn batched_appends_keep_to_the_limits() {
+    let mut n =
+        leader(|c| (c.batch_append, c.max_size_per_msg, c.max_inflight_msgs) = (true, 0, 2));
+    for data in ["a", "b", "c"] {
+        n.raft.propose(data.into()).unwrap();
+    }
+    assert_eq!(sent(&n.drive()), [[2], [3]]);
+    n.step(app_resp(2, 1, 2)).unwrap();
+    let out = n.drive();
+    assert_eq!(sent(&out), [[4]]);
+    assert_eq!(out[0].commit, 2);
+}
+
+/// A node that no longer leads sends none of the appends that it held back.
+#[test]
+fn held_back_appends_end_with_the_term() {
+    let mut n = leader(|c| c.batch_append = true);
+    n.raft.propose("a".into()).unwrap();
+    n.step(msg(MessageType::MsgHeartbeat, 2, 2)).unwrap();
+    assert_eq!(n.state(), StateType::Follower);
+    assert_eq!(sent(&n.drive()), [[0; 0]; 0]);
+}

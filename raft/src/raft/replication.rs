@@ -110,11 +110,13 @@ impl<S: Storage> Raft<S> {
         if self.maybe_commit()? {
             self.release_pending_read_index_messages()?;
             self.bcast_append()?;
+        } else if self.batch_append {
+            self.appends_due |= !own;
         } else if !own && self.can_bump_commit(at) {
             // Heartbeats would tell the commit index too, later.
             self.maybe_send_append(at, true)?;
         }
-        if !own {
+        if !own && !self.batch_append {
             // More of the window may be free now than one message fills.
             while self.maybe_send_append(at, false)? {}
         }
@@ -130,7 +132,7 @@ impl<S: Storage> Raft<S> {
         Ok(true)
     }
 
-    fn can_bump_commit(&self, at: usize) -> bool {
+    pub(super) fn can_bump_commit(&self, at: usize) -> bool {
         let member = self.trk.progress.get_index(at);
         member.is_some_and(|(_, pr)| pr.can_bump_commit(self.raft_log.committed))
     }

@@ -201,15 +201,46 @@ impl<S: Storage> Raft<S> {
         });
     }
 
-    /// Sends an append to every peer whose flow is not paused.
+    /// Sends an append to every peer whose flow is not paused; with `batch_append`, later.
     #[doc(alias = "bcastAppend")]
     pub(super) fn bcast_append(&mut self) -> Result<(), Fault> {
+        if self.batch_append {
+            self.appends_due = true;
+            return Ok(());
+        }
         for at in 0..self.trk.progress.len() {
             if self.trk.progress.ids().get(at) != Some(&self.id) {
                 self.maybe_send_append(at, true)?;
             }
         }
         Ok(())
+    }
+
+    /// Sends the appends that `batch_append` held back: what each peer can take of the log, or the commit index alone where that is news.
+    pub(crate) fn send_due_appends(&mut self) -> Result<(), Fault> {
+        if !std::mem::take(&mut self.appends_due) {
+            return Ok(());
+        }
+        debug_assert!(self.state == StateType::Leader);
+        for at in 0..self.trk.progress.len() {
+            if self.trk.progress.ids().get(at) != Some(&self.id) {
+                let mut send_if_empty = self.can_bump_commit(at);
+                while self.maybe_send_append(at, send_if_empty)? {
+                    send_if_empty = false;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether appends were held back that some peer can take. It may prove wrong only where the log is compacted and a snapshot would be needed.
+    pub(crate) fn has_due_appends(&self) -> bool {
+        let last = self.raft_log.last_index();
+        let news = |(id, pr): (u64, &tracker::Progress)| {
+            let due = pr.next <= last || pr.can_bump_commit(self.raft_log.committed);
+            id != self.id && !pr.is_paused() && due
+        };
+        self.appends_due && self.trk.progress.iter().any(news)
     }
 
     /// Sends a heartbeat to every peer; whoever answers confirms the reads that wait. Go: bcastHeartbeat, and the arm MsgBeat of stepLeader

@@ -283,6 +283,7 @@ fn config(rng: &mut SplitMix64, seed: u64) -> Config {
         max_inflight_msgs: *rng.pick(&[256, 256, 1, 3]).unwrap_or(&256),
         disable_proposal_forwarding: rng.chance(200),
         step_down_on_removal: rng.chance(500),
+        batch_append: seed.is_multiple_of(3),
         read_only_option: if lease_based {
             ReadOnlyOption::LeaseBased
         } else {
