@@ -49,6 +49,8 @@
 //!
 //! [`simulate`] runs a group of [`RawNode`](rawnode::RawNode)s over a [`Network`] that loses, delays, doubles and reorders, with crashes and membership
 //! changes: a pure function of its seed.
+//!
+//! [`TraceWriter`] writes what nodes trace in the form that etcd's TLA+ trace specification reads; the binary `trace` does so for scripts.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
@@ -66,6 +68,7 @@ mod rng;
 mod runner;
 mod script;
 mod sim;
+mod trace;
 
 pub use confchange_script::ConfChangeEnv;
 pub use error::Error;
@@ -78,8 +81,9 @@ pub use network::{Delivery, Faults, Network, NetworkStats};
 pub use properties::{Properties, Property, Violation};
 pub use rng::SplitMix64;
 pub use runner::{FileResult, Options, run_file, run_files};
-pub use script::{Kind, Outcome, run_script};
+pub use script::{Kind, Outcome, run_script, run_script_traced};
 pub use sim::{Sabotage, SimFailure, SimOptions, SimStats, simulate};
+pub use trace::TraceWriter;
 
 // In the signatures of this crate, so re-exported: users need no second Cargo.toml line and no version to match.
 pub use raft;

@@ -4,6 +4,8 @@ use crate::datadriven::{Fatal, Reader, Report, Step, TestData, run_test};
 use crate::interaction::COMMANDS;
 use crate::properties::Violation;
 use crate::{ConfChangeEnv, InteractionEnv, quorum_script};
+use raft::Tracer;
+use std::sync::Arc;
 
 /// What a script is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -73,6 +75,22 @@ pub struct Outcome {
 /// assert_eq!(outcome.report.failures[0].actual, "VoteLost\n");
 /// ```
 pub fn run_script(source_name: &str, text: &str) -> Result<Outcome, Fatal> {
+    run(source_name, text, InteractionEnv::new())
+}
+
+/// As [`run_script`]; the nodes of an interaction script trace to `tracer`.
+///
+/// # Errors
+/// The script is wrong, or of no kind.
+pub fn run_script_traced(
+    source_name: &str,
+    text: &str,
+    tracer: Arc<dyn Tracer>,
+) -> Result<Outcome, Fatal> {
+    run(source_name, text, InteractionEnv::with_tracer(tracer))
+}
+
+fn run(source_name: &str, text: &str, mut env: InteractionEnv) -> Result<Outcome, Fatal> {
     let kind = Kind::of(source_name, text)?;
     let mut violations = Vec::new();
     let report = match kind {
@@ -82,7 +100,6 @@ pub fn run_script(source_name: &str, text: &str) -> Result<Outcome, Fatal> {
             run_test(source_name, text, |d: &TestData| env.handle(d))?
         }
         Kind::Interaction => {
-            let mut env = InteractionEnv::new();
             let report = run_test(source_name, text, |d: &TestData| env.handle(d))?;
             violations = env.violations().to_vec();
             report

@@ -120,3 +120,27 @@ fn the_binary_explains_itself() {
     assert_eq!(out.status.code(), Some(1));
     assert_eq!(stdout(&out).lines().last(), Some("0 passed, 1 failed"));
 }
+
+#[test]
+fn the_trace_of_a_script_is_numbered_lines_of_json() {
+    let dir = tempfile::tempdir().unwrap();
+    let script = testdata().join("replicate_set_x.txt");
+    let status = Command::new(env!("CARGO_BIN_EXE_trace"))
+        .arg(dir.path())
+        .arg(script)
+        .status()
+        .unwrap();
+    assert!(status.success());
+    let text = std::fs::read_to_string(dir.path().join("replicate_set_x.ndjson")).unwrap();
+    let mut names = std::collections::BTreeSet::new();
+    for (at, line) in text.lines().enumerate() {
+        let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        assert_eq!(line["seq"], format!("{:010}", at + 1));
+        assert_eq!(line["tag"], "trace");
+        names.insert(line["event"]["name"].as_str().unwrap().to_owned());
+    }
+    assert!(
+        names.contains("BecomeLeader") && names.contains("Replicate"),
+        "{names:?}"
+    );
+}

@@ -7,6 +7,8 @@
 //	panicked SCRIPT: REASON
 //
 // says so; what etcd did until then can still be compared.
+//
+// Built with `-tags with_tla` it also writes what etcd traces of each script, as NDJSON beside it: see trace.go.
 package main
 
 import (
@@ -33,7 +35,10 @@ func setRandomizedElectionTimeout(node *raft.RawNode, timeout int) {
 // scriptTest rewrites the script at path in place.
 func scriptTest(path string) testing.InternalTest {
 	return testing.InternalTest{Name: filepath.Base(path), F: func(t *testing.T) {
+		trace := newTrace(path)
+		defer trace.close(t)
 		env := rafttest.NewInteractionEnv(&rafttest.InteractionOpts{
+			OnConfig:                     trace.onConfig,
 			SetRandomizedElectionTimeout: setRandomizedElectionTimeout,
 		})
 		dead := false
@@ -44,10 +49,12 @@ func scriptTest(path string) testing.InternalTest {
 			defer func() {
 				if p := recover(); p != nil {
 					dead = true
+					trace.cut()
 					out = panicked
 					fmt.Printf("panicked %s: %v\n", filepath.Base(path), p)
 				}
 			}()
+			trace.begin(env, d)
 			return singleBlanks(env.Handle(t, *d))
 		})
 		if dead {

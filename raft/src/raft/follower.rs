@@ -5,6 +5,7 @@ use crate::log::zero_term_on_out_of_bounds;
 use crate::logging::{log_debug, log_error, log_info, log_warning};
 use crate::raftpb::{ConfState, Message, MessageType, NONE, Snapshot};
 use crate::storage::Storage;
+use crate::tracker::ProgressTracker;
 use crate::types::EntryId;
 use crate::{CampaignType, DropReason, Error, Fault, Outcome, ReadOnlyOption, ReadState};
 
@@ -242,7 +243,8 @@ impl<S: Storage> Raft<S> {
         let (cfg, progress) = restored(&self.trk, id.index, cs)?;
         self.fill_messages();
         self.raft_log.restore(s);
-        self.trk.reset_votes();
+        // Empty until the switch, as traces show.
+        self.trk = ProgressTracker::new(self.trk.max_inflight, self.trk.max_inflight_bytes);
         self.switch_to_config(cfg, progress)?;
         log_info!(
             self.raft_log.logger,

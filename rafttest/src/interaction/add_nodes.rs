@@ -146,8 +146,15 @@ impl InteractionEnv {
             ..options.config.clone()
         };
         let logger = self.output.logger();
-        let node = Node::new(config, options.async_storage_writes, storage, logger)
-            .map_err(CommandError::output)?;
+        let tracer = self.tracer.clone();
+        let node = Node::new(
+            config,
+            options.async_storage_writes,
+            storage,
+            logger,
+            tracer,
+        )
+        .map_err(CommandError::output)?;
         self.nodes.push(node);
         self.observe_start(self.nodes.len() - 1)
             .map_err(CommandError::output)

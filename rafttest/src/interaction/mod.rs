@@ -26,9 +26,10 @@ pub use output::{LEVEL_NAMES, RedirectLogger};
 pub use storage::ScriptStorage;
 
 use crate::properties::{Properties, Violation};
-use raft::StateType;
 use raft::raftpb::{Entries, Message, Snapshot};
 use raft::storage::Storage;
+use raft::{StateType, Tracer};
+use std::sync::Arc;
 
 /// A group of nodes, the messages between them, and the commands that drive both. Go: InteractionEnv
 ///
@@ -76,6 +77,7 @@ pub struct InteractionEnv {
     /// What the current command has printed.
     pub output: RedirectLogger,
     properties: Properties,
+    tracer: Option<Arc<dyn Tracer>>,
 }
 
 impl InteractionEnv {
@@ -84,6 +86,15 @@ impl InteractionEnv {
     #[doc(alias = "NewInteractionEnv")]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// A group without nodes; those that come trace to `tracer`.
+    #[must_use]
+    pub fn with_tracer(tracer: Arc<dyn Tracer>) -> Self {
+        Self {
+            tracer: Some(tracer),
+            ..Self::default()
+        }
     }
 
     /// Where the paper's five properties were violated so far. Scripts that forge messages or switch validation off may get here

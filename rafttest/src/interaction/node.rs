@@ -3,10 +3,11 @@
 use super::ScriptStorage;
 use raft::raftpb::bytes::Bytes;
 use raft::raftpb::{ConfChangeI, ConfState, Message};
-use raft::{BasicStatus, Config, Error, Status};
+use raft::{BasicStatus, Config, Error, Status, Tracer};
 use rawnode::{AppendWork, ApplyWork, AsyncWrites, RawNode, SyncWrites};
 use slog::Logger;
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 /// A member of a scripted group, with the work that waits for its storage threads. Go: Node
 pub struct Node {
@@ -43,12 +44,13 @@ impl Node {
         async_storage_writes: bool,
         storage: ScriptStorage,
         logger: Logger,
+        tracer: Option<Arc<dyn Tracer>>,
     ) -> Result<Self, Error> {
         let (c, s) = (config.clone(), storage.clone());
         let raw = if async_storage_writes {
-            AnyRawNode::Async(RawNode::new_async(c, s, logger, None)?)
+            AnyRawNode::Async(RawNode::new_async(c, s, logger, tracer)?)
         } else {
-            AnyRawNode::Sync(RawNode::new(c, s, logger, None)?)
+            AnyRawNode::Sync(RawNode::new(c, s, logger, tracer)?)
         };
         Ok(Self {
             config,

@@ -73,6 +73,7 @@ impl InteractionEnv {
     /// What the storage holds will not do for a node.
     pub fn restart(&mut self, idx: usize) -> Result<(), CommandError> {
         let logger = self.output.logger();
+        let tracer = self.tracer.clone();
         let node = self.node(idx)?;
         node.storage.restart().map_err(CommandError::output)?;
         let config = Config {
@@ -80,7 +81,7 @@ impl InteractionEnv {
             ..node.config.clone()
         };
         let (id, is_async) = (node.id(), node.async_storage_writes());
-        *node = Node::new(config, is_async, node.storage.clone(), logger)
+        *node = Node::new(config, is_async, node.storage.clone(), logger, tracer)
             .map_err(CommandError::output)?;
         self.messages
             .retain(|m| m.to != id || !(m.from == id || is_local_msg_target(m.from)));
