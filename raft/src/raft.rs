@@ -619,3 +619,6 @@ fn hex_list(ids: impl Iterator<Item = u64>) -> String {
         .collect::<Vec<_>>()
         .join(",")
 }
+
+#[cfg(test)]
+mod tests;
