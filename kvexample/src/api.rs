@@ -26,6 +26,8 @@ pub struct MemberInfo {
     pub learner: bool,
     /// Whether it leads, as far as the answering node knows.
     pub leader: bool,
+    /// Which life of its disk the members know it with; 0: not yet known.
+    pub incarnation: u64,
 }
 
 /// The answer to `GET /members` and to each change.
@@ -50,6 +52,9 @@ pub struct AddMember {
     /// Whether it joins as a learner, to be promoted once it has caught up.
     #[serde(default)]
     pub learner: bool,
+    /// Which life of its disk is meant, as its `serve` prints it; 0 or absent: the first that comes.
+    #[serde(default)]
+    pub incarnation: u64,
     /// Whether to skip the safety checks.
     #[serde(default)]
     pub force: bool,

@@ -3,6 +3,7 @@
 use clap::{Args, Parser, Subcommand};
 use std::ffi::OsString;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -23,7 +24,7 @@ pub struct Cli {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Start a cluster in this process, stop its leader, replace it, and tell what happens
+    /// Start a cluster in this process, stop its leader, bring it back, and tell what happens
     Demo(DemoArgs),
     /// Run one node
     Serve(ServeArgs),
@@ -52,7 +53,7 @@ pub struct DemoArgs {
 
 /// `kvexample serve`
 ///
-/// The log lives in memory: a process that has ended must not come back under its old id. Remove that member, and join under a new id.
+/// What it knows is on disk when it answers: stopped or killed, it comes back with the same command, and has forgotten nothing.
 #[derive(Debug, Args)]
 pub struct ServeArgs {
     /// This node's id, 1 or higher
@@ -60,9 +61,13 @@ pub struct ServeArgs {
     pub id: u64,
     /// The members' Raft addresses, ID=HOST:PORT,… (without "ID=" they are numbered from 1)
     ///
-    /// The same list on every node of a new cluster. For a node that joins: the present members and, unless --listen is given, itself.
+    /// The same list on every node of a new cluster, and whenever one of them comes back (or none: its directory knows the members). For a node that joins: the present
+    /// members and, unless --listen is given, itself.
     #[arg(long, value_name = "LIST")]
-    pub cluster: PeerList,
+    pub cluster: Option<PeerList>,
+    /// Where the node keeps its log and snapshots [default: ./kvexample-<ID>]
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
     /// The port of the HTTP API
     #[arg(long)]
     pub port: u16,
@@ -110,12 +115,21 @@ pub struct Tuning {
     /// The most requests in flight
     #[arg(long, default_value_t = 8_192, value_parser = clap::value_parser!(u64).range(1..=1 << 20))]
     pub max_requests_in_flight: u64,
-    /// Take a snapshot every so many entries
-    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..))]
+    /// Take a snapshot when so many entries came since the last
+    #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..))]
     pub snapshot_entries: u64,
+    /// … or when the log grew by so many bytes, or by the last snapshot's size if that is more
+    #[arg(long, default_value_t = 64 << 20, value_parser = clap::value_parser!(u64).range(1..))]
+    pub snapshot_bytes: u64,
     /// Keep so many entries behind a snapshot for slow followers
     #[arg(long, default_value_t = 5_000)]
     pub catch_up_entries: u64,
+    /// The log is written in files of so many bytes, preallocated
+    #[arg(long, default_value_t = 64_000_000, value_parser = clap::value_parser!(u64).range(1 << 16..=1 << 32))]
+    pub segment_bytes: u64,
+    /// Bytes held back on the disk for what was taken on before it was full
+    #[arg(long, default_value_t = 64 << 20)]
+    pub reserve_bytes: u64,
 }
 
 /// Where the client sends its requests.
@@ -233,6 +247,9 @@ pub struct AddArgs {
     /// Add it as a learner, to be promoted once it has caught up
     #[arg(long)]
     pub learner: bool,
+    /// Only with this disk: the number that its `serve --join` prints
+    #[arg(long, default_value_t = 0)]
+    pub incarnation: u64,
     /// Skip the safety checks
     #[arg(long)]
     pub force: bool,
@@ -363,6 +380,7 @@ mod tests {
     fn the_documented_command_lines_parse() {
         for line in [
             "kvexample demo --nodes 5 --exit-when-done -v",
+            "kvexample serve --id 1 --data-dir d --port 12380",
             "kvexample serve --id 1 --cluster 1=127.0.0.1:12379,2=127.0.0.1:22379,3=127.0.0.1:32379 --port 12380",
             "kvexample serve --id 4 --cluster http://127.0.0.1:1,http://127.0.0.1:2,http://127.0.0.1:3,http://127.0.0.1:4 --port 42380 --join",
             "kvexample put k v --endpoints a:1,b:2 --if-match 0",

@@ -8,7 +8,7 @@ use crate::cli::{Cli, Command};
 use crate::error::Error;
 use std::process::ExitCode;
 
-/// Runs a command and says how the process is to end: 0 for success, 1 for a failure, which is told on standard error.
+/// Runs a command and says how the process is to end: 0 for success, 2 for a damaged data directory, 1 for any other failure, which is told on standard error.
 #[must_use]
 pub fn run(cli: Cli) -> ExitCode {
     let done = match cli.command {
@@ -24,7 +24,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Ok(code) => code,
         Err(e) => {
             eprintln!("kvexample: {e}");
-            ExitCode::FAILURE
+            ExitCode::from(e.exit_code())
         }
     }
 }

@@ -13,14 +13,10 @@ use std::time::Duration;
 pub struct ServerConfig {
     /// This node; 1 to [`MAX_MEMBER_ID`](crate::kvstore::MAX_MEMBER_ID).
     pub id: u64,
-    /// The members' Raft addresses. A new cluster begins with these as voters (the same list on each); a joiner asks them.
+    /// The members' Raft addresses. A new cluster begins with these as voters (the same list on each); a joiner asks them. A node that comes back finds them on its disk.
     pub members: Vec<(u64, String)>,
     /// Whether this node joins a running cluster rather than begin a new one.
     pub join: bool,
-    /// The cluster's id: nodes of another one are turned away.
-    pub cluster: u64,
-    /// Which life of this node's storage this is; 0: not known, which switches the check off.
-    pub incarnation: u64,
     /// Draws the election timeouts; different on each node.
     pub seed: u64,
     /// Where the Raft transport listens.
@@ -41,10 +37,6 @@ pub struct ServerConfig {
     pub request_timeout: Duration,
     /// How much is taken on at once.
     pub limits: Limits,
-    /// A snapshot is taken every so many entries.
-    pub snapshot_entries: u64,
-    /// So many entries are kept behind a snapshot, for followers that are only a little behind.
-    pub catch_up_entries: u64,
     /// Where it logs.
     pub logger: Logger,
 }
@@ -63,7 +55,8 @@ impl ServerConfig {
         if self.id == 0 || self.id > crate::kvstore::MAX_MEMBER_ID {
             return fail(format!("the id is {}, not between 1 and 2^63-1", self.id));
         }
-        if !self.join && !self.members.iter().any(|m| m.0 == self.id) {
+        let listed = self.members.is_empty() || self.members.iter().any(|m| m.0 == self.id);
+        if !self.join && !listed {
             return fail(format!(
                 "node {} is not in the list of members; a node that joins later needs --join",
                 self.id
@@ -105,12 +98,6 @@ impl ServerConfig {
     }
 }
 
-/// A number from a name: FNV-1a, the same on every machine.
-#[must_use]
-pub fn cluster_id(token: &str) -> u64 {
-    crate::kvstore::fingerprint(&[token.as_bytes()])
-}
-
 /// A number that nobody can foresee, for seeds, incarnations and client names.
 #[must_use]
 pub fn random() -> u64 {
@@ -132,8 +119,6 @@ mod tests {
             id: 1,
             members: vec![(1, "h:1".into())],
             join: false,
-            cluster: 1,
-            incarnation: 1,
             seed: 1,
             raft_listener: listener(),
             raft_addr: "h:1".into(),
@@ -144,8 +129,6 @@ mod tests {
             heartbeat_ticks: 1,
             request_timeout: Duration::from_secs(5),
             limits: Limits::default(),
-            snapshot_entries: 1,
-            catch_up_entries: 1,
             logger: Logger::root(slog::Discard, slog::o!()),
         };
         assert!(config.validate().is_ok());

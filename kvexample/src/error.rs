@@ -3,6 +3,7 @@
 use crate::kvstore::Refused;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 
 /// Whether a request that failed may have changed something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -315,6 +316,14 @@ pub enum Error {
         /// Why.
         source: std::io::Error,
     },
+    /// The data directory cannot be opened; nothing was started.
+    #[error("{source}. {}", data_advice(dir, source))]
+    Data {
+        /// The directory.
+        dir: PathBuf,
+        /// What is wrong with it.
+        source: storage_wal::Error,
+    },
     /// A thread or a runtime could not be made; nothing was started.
     #[error("cannot start: {0}")]
     Start(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -364,6 +373,22 @@ pub enum Error {
 }
 
 impl Error {
+    pub(crate) fn data(dir: &Path, source: storage_wal::Error) -> Self {
+        Self::Data {
+            dir: dir.to_owned(),
+            source,
+        }
+    }
+
+    /// How a process that failed so ends: 2 when its data directory is damaged, else 1.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Data { source, .. } if source.is_corruption() => 2,
+            _ => 1,
+        }
+    }
+
     /// Whether the request that failed so may have changed something; what the program itself could not do changed nothing.
     #[must_use]
     pub fn applied(&self) -> MayBeApplied {
@@ -375,9 +400,43 @@ impl Error {
     }
 }
 
+/// Which command helps with a directory that cannot be opened.
+fn data_advice(dir: &Path, e: &storage_wal::Error) -> String {
+    let wal = "cargo run -p tickraft-storage-wal --features cli --bin wal --";
+    let dir = dir.display();
+    match e {
+        storage_wal::Error::WrongIdentity {
+            what: "cluster id", ..
+        } => "Give the list that the cluster began with, or none: the directory knows the members"
+            .into(),
+        storage_wal::Error::MarkMissing { .. } => {
+            format!("Look with: {wal} verify {dir}; then: {wal} repair --without-mark {dir}")
+        }
+        e if e.is_corruption() => format!(
+            "Look with: {wal} verify {dir}. What `{wal} repair {dir}` does not mend is lost on this node: remove it (kvexample members remove ID) \
+             and join a new one under a new id, or bring the directory back from a copy that is whole"
+        ),
+        _ => "Nothing was started".into(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_damaged_directory_has_its_own_exit_code_and_names_the_command_that_helps() {
+        let mark = storage_wal::Error::MarkMissing {
+            path: "d/member/wal/durable.mark".into(),
+        };
+        let e = Error::data(Path::new("d"), mark);
+        assert_eq!(e.exit_code(), 2);
+        assert!(e.to_string().contains("repair --without-mark d"), "{e}");
+        let locked = storage_wal::Error::Locked {
+            path: "d/lock".into(),
+        };
+        assert_eq!(Error::data(Path::new("d"), locked).exit_code(), 1);
+    }
 
     #[test]
     fn the_failures_of_a_write_that_a_program_must_tell_apart_have_their_own_statuses() {

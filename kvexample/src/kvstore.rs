@@ -394,8 +394,12 @@ impl State {
                     Outcome::Deleted { existed }
                 }
             },
-            Op::Publish { id, http } => {
-                self.members.publish(id, http);
+            Op::Publish {
+                id,
+                http,
+                incarnation,
+            } => {
+                self.members.publish(id, http, incarnation);
                 Outcome::Published
             }
         }

@@ -4,23 +4,28 @@
 //! |---|---|
 //! | [`RaftHandle`] | raftNode, and the channels into it |
 //! | `driver` | serveChannels' event loop, publishEntries, publishSnapshot |
+//! | `first` | – (whether this node may begin as a new one) |
 //! | `propose` | the proposeC goroutine; answers come after the entry is applied |
+//! | `replay` | readWAL and replayWAL, where no node runs |
 //! | `reads` | – (raftexample reads stale) |
 //! | `membership` | the confChangeC case, with the checks of etcdserver's membership |
 //! | `peers` | Process, IsIDRemoved, ReportUnreachable, ReportSnapshot |
 //! | `snapshots` | maybeTriggerSnapshot |
 
 mod driver;
+mod first;
 mod membership;
 mod peers;
 mod propose;
 mod reads;
+mod replay;
 mod report;
 mod snapshots;
 mod start;
 mod waiters;
 
 pub(crate) use membership::{Change, ChangeRequest};
+pub(crate) use replay::{Upto, replay};
 pub(crate) use start::{RunningNode, start};
 
 use crate::api::{MemberInfo, MemberList};
@@ -31,10 +36,10 @@ use node::raft::StateType;
 use parking_lot::{Mutex, RwLock};
 use raftpb::ConfState;
 use slog::Logger;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
+use storage_wal::DiskStorage;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use transport_tcp::Transport;
@@ -70,8 +75,8 @@ pub(crate) struct Shared {
     election_timeout: Duration,
     tick: Duration,
     request_timeout: Duration,
-    snapshot_entries: u64,
-    catch_up_entries: u64,
+    incarnation: u64,
+    disk: Arc<Disk>,
     /// Taken out when the node stops, since the transport's handler holds this.
     transport: RwLock<Option<Arc<Transport>>>,
     conf: RwLock<ConfState>,
@@ -92,10 +97,29 @@ pub(crate) struct Shared {
     reads: reads::Asking,
     /// Held over one membership change.
     changing: tokio::sync::Mutex<()>,
-    /// What each peer's storage was when it was first seen: a peer that comes back as another has lost its memory.
-    incarnations: Mutex<BTreeMap<u64, u64>>,
     /// Held while a stranger is admitted, so that they are counted right.
     admitting: Mutex<()>,
+}
+
+/// The node's directory until the node stops: then whoever opens it next finds it free.
+#[derive(Debug)]
+pub(crate) struct Disk(RwLock<Option<DiskStorage>>);
+
+impl Disk {
+    fn new(disk: DiskStorage) -> Self {
+        Self(RwLock::new(Some(disk)))
+    }
+
+    fn get(&self) -> Option<DiskStorage> {
+        self.0.read().clone()
+    }
+
+    fn close(&self, cleanly: bool) -> Result<(), storage_wal::Error> {
+        match self.0.write().take() {
+            Some(disk) if cleanly => disk.close(),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// A node, for those who ask something of it. Clones are handles of one node. Go: raftNode
@@ -105,6 +129,20 @@ pub(crate) struct RaftHandle(Arc<Shared>);
 impl RaftHandle {
     pub(crate) fn id(&self) -> u64 {
         self.0.id
+    }
+
+    /// Which life of its disk this node has.
+    pub(crate) fn incarnation(&self) -> u64 {
+        self.0.incarnation
+    }
+
+    /// The member table knows this node with another disk.
+    pub(crate) fn lost_its_disk(&self) {
+        let id = self.0.id;
+        self.0.end(Exit::Failed(peers::lost(
+            id,
+            "this node came back with another disk",
+        )));
     }
 
     pub(crate) fn store(&self) -> &KvStore {
@@ -154,6 +192,7 @@ impl RaftHandle {
                 http: m.http.clone(),
                 learner: conf.learners.contains(&id) || conf.learners_next.contains(&id),
                 leader: id == lead,
+                incarnation: m.incarnation,
             };
             s.members().iter().map(info).collect()
         });

@@ -1,6 +1,7 @@
 //! One server: a node and its HTTP API, started and stopped together. Go: main.go, serveHTTPKVAPI
 
 use crate::config::ServerConfig;
+use crate::data::DataDir;
 use crate::error::Error;
 use crate::httpapi::{Api, router};
 use crate::kvstore::Op;
@@ -10,7 +11,6 @@ use slog::{Logger, info, warn};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use storage::{Storage, Writer};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -27,14 +27,12 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts a server on a storage: empty for a new member, or what an earlier run of this very member left.
+    /// Starts a server on its directory: a new one for a new member, or what an earlier run of this very member left. A first member of a new cluster waits until it has heard of
+    /// a majority that nobody knows its id: it may have lost its disk.
     ///
     /// # Errors
     /// [`Error`]; nothing was left running.
-    pub async fn start<S>(config: ServerConfig, storage: S) -> Result<Self, Error>
-    where
-        S: Storage + Writer + Clone + Send + 'static,
-    {
+    pub async fn start(config: ServerConfig, data: DataDir) -> Result<Self, Error> {
         config.validate()?;
         let log = config.logger.clone();
         let io = |e: std::io::Error| Error::Start(Box::new(e));
@@ -43,7 +41,7 @@ impl Server {
         let http_addr = http_listener.local_addr().map_err(io)?;
         let http_listener = tokio::net::TcpListener::from_std(http_listener).map_err(io)?;
         let raft_listener = config.raft_listener.try_clone().map_err(io)?;
-        let node = start(&config, raft_listener, storage)?;
+        let node = start(&config, raft_listener, data).await?;
 
         let api = Arc::new(Api::new(node.handle.clone(), config.limits));
         let (close_http, closing) = oneshot::channel::<()>();
@@ -106,36 +104,38 @@ impl Server {
             http.abort();
         }
         self.publisher.abort();
-        let exit = stop(self.node).await;
+        let exit = stop(self.node, true).await;
         info!(self.log, "stopped");
         exit
     }
 
-    /// Stops at once, telling nobody: what a crash looks like to the others.
+    /// Stops at once, telling nobody, and leaves on disk what is there: as a crash would.
     pub async fn kill(self) -> Exit {
         self.http.abort();
         self.publisher.abort();
-        stop(self.node).await
+        stop(self.node, false).await
     }
 }
 
-async fn stop(node: RunningNode) -> Exit {
-    match tokio::task::spawn_blocking(move || node.stop()).await {
+async fn stop(node: RunningNode, cleanly: bool) -> Exit {
+    match tokio::task::spawn_blocking(move || node.stop(cleanly)).await {
         Ok(exit) => exit,
         Err(e) => Exit::Failed(e.to_string()),
     }
 }
 
-/// Tells the others where this node's HTTP API is, once it is a member; again when that was not heard.
+/// Tells the others where this node's HTTP API is and which life of its disk this is, once it is a member; again when that was not heard.
 async fn publish(raft: RaftHandle, http: String, pause: Duration) {
     let mut exit = raft.exit();
     let publishing = async {
         loop {
-            let known = raft
-                .store()
-                .read(|s| s.members().get(raft.id()).map(|m| m.http.clone()));
+            let known = raft.store().read(|s| s.members().get(raft.id()).cloned());
+            let incarnation = raft.incarnation();
             match known {
-                Some(h) if h == http => return,
+                Some(m) if m.incarnation != 0 && m.incarnation != incarnation => {
+                    return raft.lost_its_disk();
+                }
+                Some(m) if m.http == http && m.incarnation != 0 => return,
                 Some(_) => {
                     // Whether it worked is seen in the table.
                     let _ = raft
@@ -143,6 +143,7 @@ async fn publish(raft: RaftHandle, http: String, pause: Duration) {
                             Op::Publish {
                                 id: raft.id(),
                                 http: &http,
+                                incarnation,
                             },
                             None,
                         )

@@ -141,9 +141,8 @@ fn cluster() -> (Vec<Proxy>, Vec<Process>) {
         let places: Vec<Place> = (1..)
             .zip(proxies.iter().zip(listen))
             .map(|(id, (proxy, listen))| Place {
-                id,
-                raft: proxy.addr.clone(),
                 listen: Some(listen),
+                ..Place::new(id, proxy.addr.clone())
             })
             .collect();
         let nodes: Result<Vec<Process>, String> = places

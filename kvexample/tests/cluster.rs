@@ -3,6 +3,8 @@
 
 mod common;
 
+#[path = "cluster/disk.rs"]
+mod disk;
 #[path = "cluster/http.rs"]
 mod http;
 #[path = "cluster/membership.rs"]

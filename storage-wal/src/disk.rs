@@ -11,7 +11,7 @@ use parking_lot::{Mutex, RwLock};
 use slog::{Logger, info, warn};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 use storage::raftpb::{ConfState, Entries, HardState, Snapshot, SnapshotMetadata};
@@ -119,6 +119,8 @@ struct Inner {
     meta: RwLock<Meta>,
     /// Bytes and entries appended since the last snapshot.
     grown: (AtomicU64, AtomicU64),
+    /// The log's [`Space`] after the last call that took its lock: asking must not wait for an fsync.
+    space: AtomicU8,
     peers: Mutex<PeerBook>,
     identity: Identity,
     session: Session,
@@ -232,6 +234,14 @@ fn lock(vfs: &dyn Vfs, dir: &Path) -> Result<Box<dyn VfsFile>, Error> {
 }
 
 impl DiskStorage {
+    /// Whether [`open`](DiskStorage::open) would find a log in this directory, whole or not, rather than make one. Changes nothing.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn exists(dir: &Path, options: &DiskOptions) -> Result<bool, Error> {
+        holds_log(options.wal.vfs.as_ref(), &Layout::of(dir).wal)
+    }
+
     /// Opens a node's directory, or makes it. A crash while it was made leaves a directory that this makes anew.
     ///
     /// # Errors
@@ -318,6 +328,7 @@ impl DiskStorage {
             wal,
             meta: RwLock::new(meta),
             grown: (r.log_bytes().into(), grown.into()),
+            space: AtomicU8::new(Space::Ample as u8),
             peers,
             identity,
             session,
@@ -361,14 +372,26 @@ impl DiskStorage {
         self.inner.peers.lock().peers.get(&id).copied()
     }
 
-    /// How much room there is. While it is not [`Space::Ample`], refuse proposals and do not step MsgApps with entries; what the core has accepted, terms and votes still fit.
+    /// How much room there was at the last write. While it is not [`Space::Ample`], refuse proposals and do not step MsgApps with entries; what the core has accepted,
+    /// terms and votes still fit. Never waits.
     #[must_use]
     pub fn space(&self) -> Space {
-        self.inner
-            .wal
-            .lock()
-            .as_ref()
-            .map_or(Space::Full, Wal::space)
+        match self.inner.space.load(Ordering::Acquire) {
+            n if n == Space::Ample as u8 => Space::Ample,
+            n if n == Space::Reserve as u8 => Space::Reserve,
+            _ => Space::Full,
+        }
+    }
+
+    /// Looks whether there is room again: without writes nobody would notice. Waits for a write under way.
+    #[must_use]
+    pub fn check_space(&self) -> Space {
+        // A closed log has no space, which is what the atomic says then.
+        let _ = self.with_wal(|w| {
+            w.check_space();
+            Ok(())
+        });
+        self.space()
     }
 
     /// Whether the log grew enough since the last snapshot that the application should take one.
@@ -414,10 +437,12 @@ impl DiskStorage {
 
     fn with_wal<T>(&self, f: impl FnOnce(&mut Wal) -> Result<T, Error>) -> Result<T, Error> {
         let mut guard = self.inner.wal.lock();
-        match guard.as_mut() {
-            Some(w) => f(w),
-            None => Err(Error::Usage("the storage is closed")),
-        }
+        let Some(w) = guard.as_mut() else {
+            return Err(Error::Usage("the storage is closed"));
+        };
+        let done = f(w);
+        self.inner.space.store(w.space() as u8, Ordering::Release);
+        done
     }
 
     fn ballast(&self) -> PathBuf {

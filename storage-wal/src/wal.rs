@@ -1181,6 +1181,13 @@ impl Wal {
             .is_ok()
     }
 
+    /// Looks whether there is room again.
+    pub(crate) fn check_space(&mut self) {
+        if self.space != Space::Ample {
+            self.refill_reserve();
+        }
+    }
+
     /// Sets space aside again, if there is any.
     fn refill_reserve(&mut self) {
         if self.options.reserve == 0 || self.options.format == Format::Etcd {

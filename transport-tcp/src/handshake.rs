@@ -12,7 +12,7 @@
 //! | 12 | 1 | kind: 1 messages, 2 one snapshot, 3 only the question |
 //! | 13 | 1 | 0 |
 //! | 14 | 2 | `n`: the number of bytes from offset 16 up to the checksum, at most 1024 |
-//! | 16 | 8 | cluster id |
+//! | 16 | 8 | cluster id; 0 in a question (kind 3) of a node that does not know it yet |
 //! | 24 | 8 | the sender's id |
 //! | 32 | 8 | the receiver's id |
 //! | 40 | 8 | the sender's incarnation; 0 unknown |
@@ -41,6 +41,7 @@
 //! | 57 | 1 | 0 |
 //! | 58 | 2 | `t`, the length of the text, at most 512 |
 //! | 60 | t | the refusal's text in UTF-8 |
+//! | 60 + t | 8 | the answering node's cluster id |
 //! | 16 + n | 4 | CRC-32C of all bytes before |
 //!
 //! A reader skips bytes between the last field it knows and the checksum, so later versions may append fields. This is version 1. The two
@@ -101,7 +102,7 @@ pub struct Hello {
     pub versions: (u16, u16),
     /// What the connection is for.
     pub kind: Kind,
-    /// The cluster's id.
+    /// The cluster's id; 0 in a [`Kind::Probe`] asks for it: [`Answer::cluster`].
     pub cluster: u64,
     /// The sender's id.
     pub from: u64,
@@ -142,6 +143,8 @@ pub struct Answer {
     pub read_timeout_ms: u32,
     /// Why it refuses; `None` when it accepts.
     pub refusal: Option<Refusal>,
+    /// The id of its cluster.
+    pub cluster: u64,
 }
 
 impl Hello {
@@ -220,6 +223,7 @@ impl Answer {
             max_message_bytes: config.max_message_bytes,
             read_timeout_ms: u32::try_from(ms).unwrap_or(u32::MAX),
             refusal: None,
+            cluster: config.cluster,
         }
     }
 
@@ -245,6 +249,7 @@ impl Answer {
             .rev()
             .find(|n| text.is_char_boundary(*n));
         p.text(cut.and_then(|n| text.get(..n)).unwrap_or(""));
+        p.0.extend_from_slice(&self.cluster.to_le_bytes());
         p.finish()
     }
 
@@ -266,10 +271,12 @@ impl Answer {
             max_message_bytes: f.u32()?,
             read_timeout_ms: f.u32()?,
             refusal: None,
+            cluster: 0,
         };
         let code = f.u8()?;
         f.take(1)?;
         a.refusal = Refusal::from_code(code, f.text(MAX_TEXT)?);
+        a.cluster = f.u64()?;
         Ok(a)
     }
 }

@@ -100,7 +100,9 @@ fn judge(core: &Core, hello: &Hello, r: &Registered, until: Instant) -> Result<(
     if handshake::common_version(hello.versions).is_none() {
         return Err(Refusal::Version);
     }
-    if hello.cluster != core.config.cluster {
+    // Whoever joins does not know the cluster's id yet, and may ask.
+    let asks = hello.kind == Kind::Probe && hello.cluster == 0;
+    if hello.cluster != core.config.cluster && !asks {
         return Err(Refusal::WrongCluster);
     }
     if hello.to != core.config.id {

@@ -109,12 +109,12 @@ pub(super) fn members(args: MembersArgs) -> Done {
         Some(MembersCommand::List(a)) => client(&a.to).members(a.stale)?,
         Some(MembersCommand::Add(a)) => {
             check_addr(&a.addr).map_err(Error::Config)?;
-            let (id, addr, learner, force) = (a.id, a.addr, a.learner, a.force);
             let list = client(&a.to).add_member(&AddMember {
-                id,
-                addr,
-                learner,
-                force,
+                id: a.id,
+                addr: a.addr,
+                learner: a.learner,
+                incarnation: a.incarnation,
+                force: a.force,
             })?;
             if let Some(id) = list.id {
                 say(format!(

@@ -2,18 +2,20 @@
 
 use super::serve::terminated;
 use super::{runtime, say};
-use crate::api::{AddMember, StatusReport};
+use crate::api::StatusReport;
 use crate::cli::DemoArgs;
 use crate::client::Client;
 use crate::error::Error;
 use crate::httpapi::Limits;
-use crate::{Exit, Server, ServerConfig, cluster_id, logging, random};
+use crate::{DataDir, Exit, Place, Server, ServerConfig, logging, random};
 use slog::Logger;
 use std::collections::BTreeMap;
 use std::net::TcpListener;
 use std::process::ExitCode;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
-use storage_mem::MemoryStorage;
+use storage_wal::DiskOptions;
+use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
 /// How long each step may take before the demo gives up.
@@ -23,9 +25,11 @@ const LOOK: Duration = Duration::from_millis(20);
 
 pub(super) fn run(args: &DemoArgs, verbose: u8) -> Result<ExitCode, Error> {
     let (logger, _guard) = logging::stderr(verbose);
+    let dir = tempfile::Builder::new().prefix("kvexample-demo-").tempdir();
     let mut demo = Demo {
         runtime: runtime()?,
         logger,
+        dir: dir.map_err(|e| Error::Start(Box::new(e)))?,
         running: BTreeMap::new(),
         members: Vec::new(),
         written: Vec::new(),
@@ -38,11 +42,16 @@ pub(super) fn run(args: &DemoArgs, verbose: u8) -> Result<ExitCode, Error> {
 struct Demo {
     runtime: Runtime,
     logger: Logger,
+    /// Removed at the end.
+    dir: TempDir,
     running: BTreeMap<u64, Running>,
     /// The Raft addresses of the members.
     members: Vec<(u64, String)>,
     written: Vec<(String, String)>,
 }
+
+/// A node while it starts.
+type Starting = tokio::task::JoinHandle<Result<Running, Error>>;
 
 struct Running {
     server: Server,
@@ -60,12 +69,16 @@ struct Sockets {
 
 impl Sockets {
     fn bind() -> Result<Self, Error> {
-        let bind = || -> std::io::Result<_> {
-            let listener = TcpListener::bind(("127.0.0.1", 0))?;
+        Self::at("127.0.0.1:0", "127.0.0.1:0")
+    }
+
+    fn at(raft: &str, http: &str) -> Result<Self, Error> {
+        let bind = |addr: &str| -> std::io::Result<_> {
+            let listener = TcpListener::bind(addr)?;
             let addr = listener.local_addr()?.to_string();
             Ok((listener, addr))
         };
-        let both = bind().and_then(|raft| Ok((raft, bind()?)));
+        let both = bind(raft).and_then(|raft| Ok((raft, bind(http)?)));
         let ((raft, raft_addr), (http, http_addr)) = both.map_err(|e| Error::Start(Box::new(e)))?;
         Ok(Self {
             raft,
@@ -82,21 +95,21 @@ impl Demo {
         let leader = self.first_leader()?;
         self.write_and_read()?;
         if args.nodes >= 3 {
-            let second = self.lose(leader)?;
+            let (second, stopped) = self.lose(leader)?;
             self.write_without(leader, second)?;
-            self.replace(leader)?;
+            self.bring_back(leader, stopped)?;
         } else {
             say(
                 "\nWith fewer than three nodes none can be lost: a majority of one or two is all of them.",
             )?;
-            say("Run the demo with --nodes 3 to see the leader stopped and replaced.")?;
+            say("Run the demo with --nodes 3 to see the leader stopped and brought back.")?;
         }
         self.invite(args.exit_when_done)
     }
 
     fn begin(&mut self, nodes: u64) -> Result<(), Error> {
         say(format!(
-            "Starting {nodes} node{} in this process. Each keeps a copy of all data; they talk over TCP.\n",
+            "Starting {nodes} node{} in this process. Each keeps a copy of all data on disk, in a directory of its own; they talk over TCP.\n",
             if nodes == 1 { "" } else { "s" }
         ))?;
         let sockets = (1..=nodes)
@@ -106,8 +119,15 @@ impl Demo {
             .iter()
             .map(|(id, s)| (*id, s.raft_addr.clone()))
             .collect();
-        for (id, sockets) in sockets {
-            self.start(id, sockets, false)?;
+        // Together: each asks the others whether they know it before it begins.
+        let starting: Vec<_> = sockets
+            .into_iter()
+            .map(|(id, sockets)| Ok((id, self.start(id, sockets)?)))
+            .collect::<Result<Vec<_>, Error>>()?;
+        for (id, starting) in starting {
+            let started = self.runtime.block_on(starting);
+            let running = started.map_err(|e| Error::Start(Box::new(e)))??;
+            self.running.insert(id, running);
         }
         for (id, node) in &self.running {
             say(format!(
@@ -115,17 +135,39 @@ impl Demo {
                 node.http, node.raft
             ))?;
         }
-        Ok(())
+        say(format!(
+            "  Their directories are in {}, which is removed at the end.",
+            self.dir.path().display()
+        ))
     }
 
-    fn start(&mut self, id: u64, sockets: Sockets, join: bool) -> Result<(), Error> {
+    fn start(&self, id: u64, sockets: Sockets) -> Result<Starting, Error> {
+        let logger = self.logger.new(slog::o!("node" => id));
+        let place = Place {
+            id,
+            token: "kvexample demo",
+            members: &self.members,
+            join: false,
+            log: &logger,
+        };
+        // Small files: it is a short story.
+        let wal = storage_wal::Options {
+            segment_size: 1 << 20,
+            reserve: 1 << 20,
+            logger: logger.clone(),
+            ..storage_wal::Options::default()
+        };
+        let options = DiskOptions {
+            wal,
+            ..DiskOptions::default()
+        };
+        let path = self.dir.path().join(format!("node-{id}"));
+        let data = DataDir::open(&path, place, options, &AtomicBool::new(false))?;
         let (http, raft) = (sockets.http_addr.clone(), sockets.raft_addr.clone());
         let config = ServerConfig {
             id,
             members: self.members.clone(),
-            join,
-            cluster: cluster_id("kvexample demo"),
-            incarnation: random() | 1,
+            join: false,
             seed: random(),
             raft_listener: sockets.raft,
             raft_addr: sockets.raft_addr,
@@ -136,15 +178,12 @@ impl Demo {
             heartbeat_ticks: 1,
             request_timeout: Duration::from_secs(5),
             limits: Limits::default(),
-            snapshot_entries: 10_000,
-            catch_up_entries: 5_000,
-            logger: self.logger.new(slog::o!("node" => id)),
+            logger,
         };
-        let server = self
-            .runtime
-            .block_on(Server::start(config, MemoryStorage::new()))?;
-        self.running.insert(id, Running { server, http, raft });
-        Ok(())
+        Ok(self.runtime.spawn(async move {
+            let server = Server::start(config, data).await?;
+            Ok(Running { server, http, raft })
+        }))
     }
 
     fn first_leader(&self) -> Result<u64, Error> {
@@ -244,12 +283,14 @@ impl Demo {
         ids.iter().try_for_each(|id| self.read_all(*id))
     }
 
-    /// Stops the leader and finds the next one.
-    fn lose(&mut self, leader: u64) -> Result<u64, Error> {
+    /// Stops the leader and finds the next one; with it, where the stopped one listened.
+    fn lose(&mut self, leader: u64) -> Result<(u64, (String, String)), Error> {
         say(format!(
             "\nStopping node {leader}, the leader, without a warning, as a crash would."
         ))?;
+        let mut stopped = (String::new(), String::new());
         if let Some(node) = self.running.remove(&leader) {
+            stopped = (node.raft, node.http);
             self.runtime.block_on(node.server.kill());
         }
         say(
@@ -260,7 +301,7 @@ impl Demo {
             "  Node {next} leads now, in term {term}, {:.1} s later.",
             took.as_secs_f64()
         ))?;
-        Ok(next)
+        Ok((next, stopped))
     }
 
     fn write_without(&mut self, gone: u64, leader: u64) -> Result<(), Error> {
@@ -280,65 +321,32 @@ impl Demo {
         self.read_all(follower)
     }
 
-    fn replace(&mut self, gone: u64) -> Result<(), Error> {
+    fn bring_back(&mut self, gone: u64, stopped: (String, String)) -> Result<(), Error> {
         say(format!(
-            "\nBringing a replacement in. Node {gone} kept everything in memory, and has forgotten it, also whom it voted for;"
+            "\nStarting node {gone} again, from its directory. Before it ever answered, it had written to disk what it answered for:"
         ))?;
         say(
-            "so it must not come back as if nothing had happened. It is removed, and a new member joins under an id never used before.",
+            "each entry, and each vote. So it has forgotten nothing that the others rely on, and comes back as the member that it was;",
         )?;
-        let mut client = self.any_client();
-        let list = client.remove_member(gone, false)?;
-        self.members.retain(|m| m.0 != gone);
-        say(format!(
-            "  Removed node {gone}: the members are {}.",
-            ids(list.members.iter().map(|m| m.id))
-        ))?;
-
-        let sockets = Sockets::bind()?;
-        let addr = sockets.raft_addr.clone();
-        let added = client.add_member(&AddMember {
-            id: None,
-            addr: addr.clone(),
-            learner: true,
-            force: false,
-        })?;
-        let new = added.id.unwrap_or(0);
-        self.members.push((new, addr));
-        say(format!(
-            "  Added node {new} as a learner: it gets all data, but has no vote yet."
-        ))?;
-        let http = sockets.http_addr.clone();
-        self.start(new, sockets, true)?;
-        let caught_up = self.wait("the learner", || {
+        say("what was written while it was away, the leader sends it.")?;
+        let sockets = Sockets::at(&stopped.0, &stopped.1)?;
+        let starting = self.start(gone, sockets)?;
+        let started = self.runtime.block_on(starting);
+        let running = started.map_err(|e| Error::Start(Box::new(e)))??;
+        self.running.insert(gone, running);
+        let caught_up = self.wait("the node that came back", || {
             let goal = self.statuses().iter().map(|s| s.commit).max()?;
-            let s = self.client(new).ok()?.status().ok()?;
-            (s.applied >= goal && s.leader != 0).then_some(s.applied)
+            let s = self.client(gone).ok()?.status().ok()?;
+            (s.applied >= goal && s.leader != 0).then_some(s)
         })?;
         say(format!(
-            "  Node {new} runs at http://{http} and has caught up with all {caught_up} entries."
-        ))?;
-        let list = client.promote_member(new, false)?;
-        let voters: Vec<u64> = list
-            .members
-            .iter()
-            .filter(|m| !m.learner)
-            .map(|m| m.id)
-            .collect();
-        let spare = voters.len().saturating_sub(1) / 2;
-        say(format!(
-            "  Promoted node {new}: {} vote, so {spare} of them may be lost again.",
-            ids(voters.into_iter())
+            "  Node {gone} follows node {} in term {} and has all {} entries.",
+            caught_up.leader, caught_up.term, caught_up.applied
         ))?;
         say(format!(
-            "\nReading everything from node {new}, which was not there when it was written:"
+            "\nReading everything from node {gone}, also what it was not there for:"
         ))?;
-        self.read_all(new)
-    }
-
-    fn any_client(&self) -> Client {
-        let all: Vec<&str> = self.running.values().map(|n| n.http.as_str()).collect();
-        client(&all, PATIENCE)
+        self.read_all(gone)
     }
 
     fn invite(&self, exit_when_done: bool) -> Result<(), Error> {
@@ -382,8 +390,4 @@ impl Demo {
 
 fn client(http: &[&str], patience: Duration) -> Client {
     Client::new(http.iter().map(|h| (*h).to_owned()).collect(), patience)
-}
-
-fn ids(ids: impl Iterator<Item = u64>) -> String {
-    ids.map(|id| id.to_string()).collect::<Vec<_>>().join(", ")
 }

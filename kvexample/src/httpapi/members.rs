@@ -80,6 +80,7 @@ fn parse(
             id: add.id,
             addr,
             learner: add.learner,
+            incarnation: add.incarnation,
         };
         return Ok(ChangeRequest {
             what,
@@ -99,11 +100,17 @@ impl ChangeRequest {
     /// What makes a repetition the same request.
     fn fingerprint(&self) -> u64 {
         match &self.what {
-            Change::Add { id, addr, learner } => fingerprint(&[
+            Change::Add {
+                id,
+                addr,
+                learner,
+                incarnation,
+            } => fingerprint(&[
                 b"add",
                 &id.unwrap_or(0).to_le_bytes(),
                 addr.as_bytes(),
                 &[u8::from(*learner)],
+                &incarnation.to_le_bytes(),
             ]),
             Change::Promote { id } => fingerprint(&[b"promote", &id.to_le_bytes()]),
             Change::Remove { id } => fingerprint(&[b"remove", &id.to_le_bytes()]),
@@ -123,6 +130,7 @@ mod tests {
             id: None,
             addr: "127.0.0.1:1".into(),
             learner: true,
+            incarnation: 0,
         };
         assert_eq!(change, ChangeRequest { what, force: false });
         assert!(

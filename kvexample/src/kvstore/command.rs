@@ -14,7 +14,7 @@
 //! | expect | byte: 0 anything, 1 the key exists, 2 its index is the number that follows (0: it does not exist) | put, delete |
 //! | key | bytes | put, delete |
 //! | value | bytes | put |
-//! | id, client address | number, bytes | publish |
+//! | id, client address, incarnation | number, bytes, number | publish |
 //! | id, peer address, incarnation | number, bytes, number | membership |
 //!
 //! An unknown version stops a node (a newer one wrote it, and skipping it would let the replicas drift apart). A command of a known version that does
@@ -83,12 +83,14 @@ pub enum Op<'a> {
         /// The condition.
         expect: Expect,
     },
-    /// A member tells where its HTTP API listens.
+    /// A member tells where its HTTP API listens, and which life of its storage this is.
     Publish {
         /// The member.
         id: u64,
         /// `HOST:PORT`.
         http: &'a str,
+        /// The first one counts: a member that comes back with another has lost its disk. 0: not told.
+        incarnation: u64,
     },
 }
 
@@ -140,9 +142,14 @@ impl<'a> Command<'a> {
                 write_expect(&mut w, expect);
                 w.bytes(key);
             }
-            Op::Publish { id, http } => {
+            Op::Publish {
+                id,
+                http,
+                incarnation,
+            } => {
                 w.number(id);
                 w.bytes(http.as_bytes());
+                w.number(incarnation);
             }
         }
         w.0.into()
@@ -170,6 +177,7 @@ impl<'a> Command<'a> {
             PUBLISH => Op::Publish {
                 id: r.number()?,
                 http: r.text()?,
+                incarnation: r.number()?,
             },
             _ => return Err(DecodeError::Malformed("kind")),
         };
@@ -342,6 +350,7 @@ mod tests {
             Op::Publish {
                 id: 9,
                 http: "127.0.0.1:80",
+                incarnation: 300,
             },
         ];
         ops.into_iter()

@@ -199,10 +199,29 @@ impl Members {
         }
     }
 
-    /// Records where a member's HTTP API listens; nothing when it is no member.
-    pub(super) fn publish(&mut self, id: u64, http: &str) {
-        if let Some(member) = self.current.get_mut(&id) {
+    /// Records where a member's HTTP API listens, and its incarnation unless that is known; nothing when it is no member, or another one by its incarnation.
+    pub(super) fn publish(&mut self, id: u64, http: &str, incarnation: u64) {
+        let Some(member) = self.current.get_mut(&id) else {
+            return;
+        };
+        if member.incarnation == 0 {
+            member.incarnation = incarnation;
+        }
+        if incarnation == 0 || member.incarnation == incarnation {
             member.http = http.into();
+        }
+    }
+
+    /// A table with one member.
+    #[must_use]
+    pub fn alone(id: u64, addr: &str) -> Self {
+        let member = Member {
+            addr: addr.into(),
+            ..Member::default()
+        };
+        Self {
+            current: [(id, member)].into(),
+            removed: BTreeSet::new(),
         }
     }
 
@@ -327,13 +346,28 @@ mod tests {
     #[test]
     fn promotion_keeps_the_addresses() {
         let (mut m, _) = table();
-        m.publish(3, "h:80");
-        m.publish(77, "h:81");
+        m.publish(3, "h:80", 0);
+        m.publish(77, "h:81", 0);
         m.apply(&change("v3", ""));
         assert_eq!(
             m.get(3).map(|m| (&*m.addr, &*m.http)),
             Some(("h:3", "h:80"))
         );
         assert_eq!(m.get(77), None);
+    }
+
+    #[test]
+    fn the_first_incarnation_of_a_member_stays() {
+        let (mut m, _) = table();
+        m.publish(1, "h:80", 5);
+        m.publish(1, "h:81", 6);
+        let of = |m: &Members| m.get(1).map(|m| (m.http.clone(), m.incarnation));
+        assert_eq!(
+            of(&m),
+            Some(("h:80".into(), 5)),
+            "another disk says nothing for it"
+        );
+        m.publish(1, "h:82", 5);
+        assert_eq!(of(&m), Some(("h:82".into(), 5)));
     }
 }

@@ -97,6 +97,7 @@ impl Machine {
             Step::Publish { id } => command(Op::Publish {
                 id: *id,
                 http: "h:80",
+                incarnation: 7,
             }),
             Step::Empty => Entry::new(1, index, ""),
             Step::Garbage => Entry::new(1, index, &b"\x01\x09nonsense"[..]),

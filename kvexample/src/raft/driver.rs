@@ -13,7 +13,8 @@ use slog::{error, info, warn};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
-use storage::{Storage, Writer};
+use storage_wal::DiskStorage;
+use storage_wal::storage::{self, Writer};
 use transport_tcp::Transport;
 
 /// Entries applied under one hold of the state's lock; readers get in between.
@@ -22,11 +23,11 @@ const APPLY_AT_ONCE: usize = 256;
 const NO_SPACE_PAUSE: Duration = Duration::from_millis(200);
 
 /// The thread that takes the Readies.
-pub(super) struct Driver<S> {
+pub(super) struct Driver {
     shared: Arc<Shared>,
     transport: Arc<Transport>,
-    storage: S,
-    snapshots: Snapshots<S>,
+    storage: DiskStorage,
+    snapshots: Snapshots,
     /// The configuration after the last applied entry.
     conf: ConfState,
     leadership: Leadership,
@@ -38,11 +39,11 @@ pub(super) struct Driver<S> {
     leaving: Option<Instant>,
 }
 
-impl<S: Storage + Writer + Clone + Send + 'static> Driver<S> {
+impl Driver {
     pub(super) fn new(
         shared: Arc<Shared>,
         transport: Arc<Transport>,
-        storage: S,
+        storage: DiskStorage,
         snapshot: u64,
     ) -> Self {
         let conf = shared.conf.read().clone();
@@ -267,7 +268,6 @@ impl<S: Storage + Writer + Clone + Send + 'static> Driver<S> {
             }
             Ok(())
         });
-        self.snapshots.count(entries);
         applied.map_err(|e: crate::kvstore::ApplyError| self.fail_text(e.to_string()))
     }
 
@@ -287,7 +287,6 @@ impl<S: Storage + Writer + Clone + Send + 'static> Driver<S> {
         let applied = self.shared.store.write(|s| s.apply_change(e, &cc, verdict));
         self.done
             .extend(applied.map_err(|e| self.fail_text(e.to_string()))?);
-        self.snapshots.count(std::slice::from_ref(e));
         match verdict {
             Ok(()) => {
                 self.snapshots.members_changed();

@@ -23,6 +23,7 @@ pub(crate) enum Change {
         id: Option<u64>,
         addr: String,
         learner: bool,
+        incarnation: u64,
     },
     /// Makes a learner a voter.
     Promote { id: u64 },
@@ -132,25 +133,30 @@ impl Shared {
         origin: Origin,
         request: Option<RequestId<'_>>,
     ) -> ConfChangeV2 {
-        let (change_type, id, addr) = match what {
-            Change::Add { id, addr, learner } => {
+        let (change_type, id, addr, incarnation) = match what {
+            Change::Add {
+                id,
+                addr,
+                learner,
+                incarnation,
+            } => {
                 let id = id.unwrap_or_else(|| self.store.read(|s| s.members().unused_id()));
                 let change_type = if *learner {
                     ConfChangeType::AddLearnerNode
                 } else {
                     ConfChangeType::AddNode
                 };
-                (change_type, id, addr.as_str())
+                (change_type, id, addr.as_str(), *incarnation)
             }
-            Change::Promote { id } => (ConfChangeType::AddNode, *id, ""),
-            Change::Remove { id } => (ConfChangeType::RemoveNode, *id, ""),
+            Change::Promote { id } => (ConfChangeType::AddNode, *id, "", 0),
+            Change::Remove { id } => (ConfChangeType::RemoveNode, *id, "", 0),
         };
         let context = MemberContext {
             origin,
             request,
             id,
             addr,
-            incarnation: 0,
+            incarnation,
         };
         ConfChangeV2 {
             changes: vec![ConfChangeSingle {

@@ -1,11 +1,11 @@
 //! What the transport asks of the node. Go: Process, IsIDRemoved, ReportUnreachable, ReportSnapshot in raft.go
 
-use super::{Exit, Shared};
+use super::{Disk, Exit, Shared};
 use raftpb::{Message, SnapshotStatus};
-use slog::{error, info, warn};
-use std::collections::btree_map::Entry;
-use std::sync::Arc;
+use slog::{Logger, error, info, warn};
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
+use storage_wal::{PeerRecord, Session};
 use transport_tcp::{BoxError, Handler, Hello, Kind, Refusal};
 
 /// How many nodes that are not members may be peers at once. As many members as this may have been replaced while this node was away; without a limit
@@ -13,50 +13,125 @@ use transport_tcp::{BoxError, Handler, Hello, Kind, Refusal};
 const STRANGERS: usize = 8;
 
 /// The node as its transport sees it.
-pub(super) struct Peers(pub(super) Arc<Shared>);
+pub(super) struct Peers {
+    disk: Arc<Disk>,
+    log: Logger,
+    /// Not there while this node asks whether it may begin: until then only questions are answered.
+    node: OnceLock<Arc<Shared>>,
+}
+
+/// What a node is told that lost its disk, or came back with an older one.
+pub(super) fn lost(id: u64, why: &str) -> String {
+    format!("{why}: remove id {id}, join under a new id")
+}
+
+impl Peers {
+    pub(super) fn new(disk: Arc<Disk>, log: Logger) -> Self {
+        Self {
+            disk,
+            log,
+            node: OnceLock::new(),
+        }
+    }
+
+    /// From now on there is a node behind it.
+    pub(super) fn open(&self, shared: &Arc<Shared>) {
+        // Called once; a second call would change nothing.
+        let _ = self.node.set(Arc::clone(shared));
+    }
+
+    /// Holds what a peer says of its disk against what is known. A node whose disk is another than before, or an older copy, has forgotten votes and what it acknowledged. What is new
+    /// is durable when this returns, but a question leaves no trace.
+    fn check_disk(&self, hello: &Hello) -> Result<(), Refusal> {
+        let (id, incarnation) = (hello.from, hello.incarnation);
+        let session = Session {
+            count: hello.session.count,
+            random: hello.session.random,
+        };
+        let disk = self.disk.get().ok_or(Refusal::Busy)?;
+        let checked = match hello.kind {
+            Kind::Probe => {
+                let says = PeerRecord {
+                    incarnation,
+                    session,
+                };
+                disk.peer(id)
+                    .map_or(Ok(()), |known| known.admit(id, &says).map(drop))
+            }
+            _ => disk.record_peer(id, incarnation, session),
+        };
+        checked.map_err(|e| match e {
+            storage_wal::Error::PeerRefused { reason, .. } => {
+                warn!(self.log, "a peer has lost its disk or came back with an older one"; "peer" => id, "reason" => &reason);
+                Refusal::NotAdmitted(lost(id, &format!("node {id}: {reason}")))
+            }
+            e => {
+                warn!(self.log, "a peer cannot be recorded"; "peer" => id, "error" => %e);
+                Refusal::Busy
+            }
+        })
+    }
+}
 
 impl Handler for Peers {
     fn process(&self, message: Message) -> Result<(), BoxError> {
-        Ok(self.0.node.step(message)?)
+        let node = self.node.get().ok_or("this node has not begun yet")?;
+        Ok(node.node.step(message)?)
     }
 
     fn is_id_removed(&self, id: u64) -> bool {
-        self.0.store.read(|s| s.members().is_removed(id))
+        let removed = |n: &Arc<Shared>| n.store.read(|s| s.members().is_removed(id));
+        self.node.get().is_some_and(removed)
     }
 
     fn report_unreachable(&self, id: u64) {
-        if self.0.leadership.borrow().lead == id {
-            self.0.interruptions.send_modify(|n| *n += 1);
+        let Some(node) = self.node.get() else { return };
+        if node.leadership.borrow().lead == id {
+            node.interruptions.send_modify(|n| *n += 1);
         }
         // An error says that the node has ended; then nobody is to be told.
-        let _ = self.0.node.report_unreachable(id);
+        let _ = node.node.report_unreachable(id);
     }
 
     fn report_snapshot(&self, id: u64, status: SnapshotStatus) {
+        let Some(node) = self.node.get() else { return };
         let delivered = status == SnapshotStatus::Finish;
-        self.0.sending.end(id, delivered, Instant::now());
-        let _ = self.0.node.report_snapshot(id, status);
+        node.sending.end(id, delivered, Instant::now());
+        let _ = node.node.report_snapshot(id, status);
     }
 
     /// Members are admitted; strangers only while this node knows no leader, and [`STRANGERS`] at once. A node that was away, or joins, may not know the member that leads now; one that
     /// hears from a leader learns of each member from its log, and may send a joiner away until then.
     fn admit(&self, hello: &Hello, known: bool) -> Result<(), Refusal> {
-        if known {
-            return self.0.check_incarnation(hello);
+        let Some(node) = self.node.get() else {
+            // A member that begins, too, only wants to know whether its id is new here.
+            return match hello.kind {
+                Kind::Probe => self.check_disk(hello),
+                _ => Err(Refusal::Busy),
+            };
+        };
+        node.check_table(hello)?;
+        if !known {
+            node.check_stranger(hello)?;
         }
-        self.0.admit_stranger(hello)
+        self.check_disk(hello)?;
+        if !known && hello.kind != Kind::Probe {
+            node.admit_stranger(hello)?;
+        }
+        Ok(())
     }
 
     fn refused(&self, peer: u64, refusal: &Refusal) {
-        let log = &self.0.log;
+        let log = &self.log;
+        let Some(node) = self.node.get() else { return };
         match refusal {
             Refusal::Removed => {
                 info!(log, "this node was removed from the cluster, shutting down"; "says" => peer);
-                self.0.end(Exit::Removed);
+                node.end(Exit::Removed);
             }
             Refusal::NotAdmitted(why) => {
                 error!(log, "turned away for good"; "by" => peer, "reason" => why);
-                self.0.end(Exit::Failed(why.clone()));
+                node.end(Exit::Failed(why.clone()));
             }
             Refusal::UnknownSender => info!(log, "not a member yet, trying again"; "says" => peer),
             other => warn!(log, "turned away, trying again"; "by" => peer, "reason" => %other),
@@ -65,49 +140,48 @@ impl Handler for Peers {
 }
 
 impl Shared {
+    /// The replicated table may know a member's disk that this node never spoke with.
+    fn check_table(&self, hello: &Hello) -> Result<(), Refusal> {
+        let id = hello.from;
+        let known = self
+            .store
+            .read(|s| s.members().get(id).map_or(0, |m| m.incarnation));
+        if known == 0 || known == hello.incarnation {
+            return Ok(());
+        }
+        Err(Refusal::NotAdmitted(lost(
+            id,
+            &format!("node {id} came back with another disk"),
+        )))
+    }
+
     /// Each refusal is one after which the other side tries again: what is in the way may pass.
-    fn admit_stranger(&self, hello: &Hello) -> Result<(), Refusal> {
+    fn check_stranger(&self, hello: &Hello) -> Result<(), Refusal> {
         // Without an address it could not be answered.
         if self.leadership.borrow().lead != 0 || hello.address.is_empty() {
             return Err(Refusal::UnknownSender);
         }
-        let _one = self.admitting.lock();
         let transport = self.transport().ok_or(Refusal::Busy)?;
         let peers = transport.status().peers;
         let strangers = self.store.read(|s| {
             let stranger = |id| s.members().get(id).is_none();
             peers.iter().filter(|p| stranger(p.id)).count()
         });
-        if strangers >= STRANGERS {
-            return Err(Refusal::Busy);
+        match strangers >= STRANGERS {
+            true => Err(Refusal::Busy),
+            false => Ok(()),
         }
-        if hello.kind == Kind::Probe {
-            return Ok(());
-        }
+    }
+
+    fn admit_stranger(&self, hello: &Hello) -> Result<(), Refusal> {
+        let _one = self.admitting.lock();
+        // Counted again: others may have come in between.
+        self.check_stranger(hello)?;
+        let transport = self.transport().ok_or(Refusal::Busy)?;
         info!(self.log, "admitting a node that is not known yet"; "peer" => hello.from, "addr" => &hello.address);
         transport.add_peer(hello.from, &hello.address).map_err(|e| {
             warn!(self.log, "it cannot be connected to"; "peer" => hello.from, "error" => %e);
             Refusal::Busy
         })
-    }
-
-    /// A node whose storage is another than before has forgotten its votes and what it acknowledged. What is remembered of it comes from
-    /// connections that it works with: a probe leaves no trace.
-    fn check_incarnation(&self, hello: &Hello) -> Result<(), Refusal> {
-        if hello.incarnation == 0 {
-            return Ok(());
-        }
-        let known = match self.incarnations.lock().entry(hello.from) {
-            Entry::Vacant(_) if hello.kind == Kind::Probe => return Ok(()),
-            Entry::Vacant(slot) => *slot.insert(hello.incarnation),
-            Entry::Occupied(slot) => *slot.get(),
-        };
-        if known == hello.incarnation {
-            return Ok(());
-        }
-        let id = hello.from;
-        Err(Refusal::NotAdmitted(format!(
-            "node {id} has lost its memory since it was last here: remove id {id}, join under a new id"
-        )))
     }
 }

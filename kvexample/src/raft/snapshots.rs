@@ -3,45 +3,41 @@
 use super::Shared;
 use crate::kvstore::State;
 use parking_lot::Mutex;
-use raftpb::{ConfState, Entry, Snapshot, SnapshotMetadata};
+use raftpb::{ConfState, Snapshot, SnapshotMetadata};
 use slog::{error, info, warn};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
-use storage::{Error, Storage, Writer};
+use storage_wal::storage::{Error, Storage, Writer};
+use storage_wal::{DiskStorage, Space};
 
-/// A snapshot is also taken when the entries since the last one hold so many bytes.
-const SNAPSHOT_BYTES: u64 = 64 << 20;
+/// How long a full disk is left alone before a snapshot is tried again; only a snapshot lets go of the log.
+const FULL_PAUSE: Duration = Duration::from_secs(5);
 
 /// Decides when, and runs one at a time on a thread of its own.
-pub(super) struct Snapshots<S> {
+pub(super) struct Snapshots {
     shared: Arc<Shared>,
-    storage: S,
+    storage: DiskStorage,
     /// Where the last one was begun or installed.
     last: u64,
-    /// The size of the entries since.
-    bytes: u64,
     /// Whether the membership changed since: a node that joined is not in an older snapshot, and would refuse it.
     members_changed: bool,
     running: Option<JoinHandle<()>>,
+    begun: Option<Instant>,
 }
 
-impl<S: Storage + Writer + Clone + Send + 'static> Snapshots<S> {
-    pub(super) fn new(shared: Arc<Shared>, storage: S, last: u64) -> Self {
+impl Snapshots {
+    pub(super) fn new(shared: Arc<Shared>, storage: DiskStorage, last: u64) -> Self {
         Self {
             shared,
             storage,
             last,
-            bytes: 0,
             members_changed: false,
             running: None,
+            begun: None,
         }
-    }
-
-    pub(super) fn count(&mut self, entries: &[Entry]) {
-        self.bytes += entries.iter().map(|e| e.data.len() as u64).sum::<u64>();
     }
 
     pub(super) fn members_changed(&mut self) {
@@ -50,23 +46,27 @@ impl<S: Storage + Writer + Clone + Send + 'static> Snapshots<S> {
 
     /// A leader's snapshot took the log's place.
     pub(super) fn installed(&mut self, index: u64) {
-        (self.last, self.bytes, self.members_changed) = (index, 0, false);
+        (self.last, self.members_changed) = (index, false);
         self.shared.snapshot.fetch_max(index, Ordering::AcqRel);
     }
 
-    /// Takes a snapshot when enough was applied since the last. The state is cloned here, which shares it; writing it out is the thread's. Go: maybeTriggerSnapshot
+    /// Takes a snapshot when the log grew enough since the last, or the disk is full. The state is cloned here, which shares it; writing it out is the thread's. Go: maybeTriggerSnapshot
     #[doc(alias = "maybeTriggerSnapshot")]
     pub(super) fn maybe_trigger(&mut self, conf: &ConfState) {
         let applied = *self.shared.applied.borrow();
-        let due = applied.saturating_sub(self.last) >= self.shared.snapshot_entries
-            || self.bytes >= SNAPSHOT_BYTES
-            || self.members_changed && self.is_compacted();
-        if !due || self.running.as_ref().is_some_and(|r| !r.is_finished()) {
+        let full = self.storage.space() != Space::Ample;
+        let due =
+            self.storage.wants_snapshot() || self.members_changed && self.is_compacted() || full;
+        if !due
+            || applied <= self.last
+            || self.running.as_ref().is_some_and(|r| !r.is_finished())
+            || full && self.begun.is_some_and(|b| b.elapsed() < FULL_PAUSE)
+        {
             return;
         }
         let state = self.shared.store.snapshot();
         let (last, conf) = (self.last, conf.clone());
-        (self.last, self.bytes, self.members_changed) = (applied, 0, false);
+        (self.last, self.members_changed, self.begun) = (applied, false, Some(Instant::now()));
         info!(self.shared.log, "start snapshot"; "applied index" => applied, "last snapshot index" => last);
         let (shared, storage) = (Arc::clone(&self.shared), self.storage.clone());
         let thread = std::thread::Builder::new().name(format!("snapshot-{}", shared.id));
@@ -83,7 +83,7 @@ impl<S: Storage + Writer + Clone + Send + 'static> Snapshots<S> {
     }
 }
 
-impl<S> Drop for Snapshots<S> {
+impl Drop for Snapshots {
     /// The storage is free only when no snapshot is being written.
     fn drop(&mut self) {
         if let Some(running) = self.running.take() {
@@ -93,12 +93,7 @@ impl<S> Drop for Snapshots<S> {
     }
 }
 
-fn take<S: Storage + Writer>(
-    shared: &Shared,
-    mut storage: S,
-    state: &State,
-    conf_state: ConfState,
-) {
+fn take(shared: &Shared, mut storage: DiskStorage, state: &State, conf_state: ConfState) {
     let (index, term) = (state.index(), state.term());
     let snapshot = Snapshot {
         data: state.encode().into(),
@@ -111,7 +106,9 @@ fn take<S: Storage + Writer>(
     let bytes = snapshot.data.len();
     let saved = storage.save_snapshot(&snapshot).and_then(|()| {
         shared.snapshot.fetch_max(index, Ordering::AcqRel);
-        let keep = index.saturating_sub(shared.catch_up_entries);
+        let Some(keep) = storage.compact_index() else {
+            return Ok(());
+        };
         match shared
             .sending
             .oldest(Instant::now())

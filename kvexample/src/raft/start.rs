@@ -3,8 +3,9 @@
 use super::driver::{Driver, restore};
 use super::peers::Peers;
 use super::waiters::Waiters;
-use super::{Exit, Leadership, RaftHandle, Shared, reads};
+use super::{Disk, Exit, Leadership, RaftHandle, Shared, first, reads};
 use crate::config::ServerConfig;
+use crate::data::DataDir;
 use crate::error::Error;
 use crate::httpapi::MAX_KEY;
 use crate::kvstore::{KvStore, MemberContext, Origin, State};
@@ -13,14 +14,14 @@ use node::raft::{Config, Peer};
 use node::rawnode::RawNode;
 use node::{Node, NodeOptions};
 use parking_lot::{Mutex, RwLock};
-use slog::{Logger, info};
-use std::collections::BTreeMap;
+use slog::{Logger, info, warn};
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
-use storage::{Storage, Writer};
+use storage_wal::storage::Storage;
+use storage_wal::{DiskStorage, OpenReport};
 use tokio::sync::watch;
 use transport_tcp::Transport;
 
@@ -32,47 +33,57 @@ pub(crate) struct RunningNode {
     threads: Vec<JoinHandle<()>>,
 }
 
-/// Starts a node on its storage: anew from the list of members if the storage is empty and it does not join, else from what is stored. Within a tokio runtime. Go: startRaft
+/// Starts a node on its directory: anew from the list of members if the directory is empty and it does not join, else from what is stored. Within a tokio runtime. Go: startRaft
 #[doc(alias = "startRaft")]
-pub(crate) fn start<S>(
+pub(crate) async fn start(
     config: &ServerConfig,
     raft_listener: TcpListener,
-    storage: S,
-) -> Result<RunningNode, Error>
-where
-    S: Storage + Writer + Clone + Send + 'static,
-{
+    data: DataDir,
+) -> Result<RunningNode, Error> {
     config.validate()?;
     let log = config.logger.clone();
-    let restored = Restored::read(&storage)?;
-    let fresh = restored.fresh;
-    let node = new_node(config, &storage, &restored, &log)?;
+    let DataDir { disk, report, .. } = data;
+    if let Some(torn) = &report.recovered.torn {
+        warn!(log, "the end of the log was an unfinished write and was cut off"; "torn" => ?torn);
+    }
+    let shared_disk = Arc::new(Disk::new(disk.clone()));
+    let peers = Arc::new(Peers::new(Arc::clone(&shared_disk), log.clone()));
+    let handler = Arc::clone(&peers);
+    let wire = transport_config(config, &report);
+    let transport = Transport::with_listener(wire.clone(), raft_listener, handler, &log);
+    let transport = Arc::new(transport.map_err(start_error)?);
+    let begins = !report.bootstrapped && !config.join;
+    if begins {
+        first::ask_majority(config, &wire, &report).await?;
+    }
+
+    let restored = Restored::read(&disk)?;
+    let node = new_node(config, &disk, &restored, begins, &log)?;
     let snapshot = restored.state.index();
     let (asking, answering) = reads::channels();
-    let shared = Arc::new(shared(config, node, restored, asking, log));
-
-    let handler = Arc::new(Peers(Arc::clone(&shared)));
-    let transport = Transport::with_listener(
-        transport_config(config),
-        raft_listener,
-        handler,
-        &shared.log,
-    );
-    let transport = Arc::new(transport.map_err(start_error)?);
-    *shared.transport.write() = Some(Arc::clone(&transport));
+    let shared = Arc::new(shared(
+        config,
+        node,
+        restored,
+        asking,
+        shared_disk,
+        Arc::clone(&transport),
+        &report,
+    ));
+    peers.open(&shared);
     let mut running = RunningNode {
         handle: RaftHandle(Arc::clone(&shared)),
         transport,
         stop_ticking: None,
         threads: Vec::new(),
     };
-    match running.begin(config, storage, snapshot, fresh) {
+    match running.begin(config, disk, snapshot, &report) {
         Ok(()) => {
             tokio::spawn(reads::run(shared, answering));
             Ok(running)
         }
         Err(e) => {
-            running.stop();
+            running.stop(false);
             Err(e)
         }
     }
@@ -82,35 +93,30 @@ where
 struct Restored {
     state: State,
     conf: raftpb::ConfState,
-    fresh: bool,
 }
 
 impl Restored {
-    fn read<S: Storage>(storage: &S) -> Result<Self, Error> {
-        let fault = |e: storage::Error| start_error(e);
-        let (hard_state, conf) = storage.initial_state().map_err(fault)?;
-        let snapshot = storage.snapshot().map_err(fault)?;
-        let fresh = hard_state.is_empty()
-            && conf.is_empty()
-            && snapshot.is_empty()
-            && storage.last_index().map_err(fault)? == 0;
+    fn read(disk: &DiskStorage) -> Result<Self, Error> {
+        let (_, conf) = disk.initial_state().map_err(start_error)?;
+        let snapshot = disk.snapshot().map_err(start_error)?;
         let state = match snapshot.is_empty() {
             true => State::default(),
             false => restore(&snapshot).map_err(Error::Stopped)?,
         };
-        Ok(Self { state, conf, fresh })
+        Ok(Self { state, conf })
     }
 }
 
-fn new_node<S: Storage + Clone + Send + 'static>(
+fn new_node(
     config: &ServerConfig,
-    storage: &S,
+    disk: &DiskStorage,
     restored: &Restored,
+    begins: bool,
     log: &Logger,
 ) -> Result<Node, Error> {
     let raft = raft_config(config, restored.state.index());
-    let mut rn = RawNode::new(raft, storage.clone(), log.clone(), None).map_err(start_error)?;
-    if restored.fresh && !config.join {
+    let mut rn = RawNode::new(raft, disk.clone(), log.clone(), None).map_err(start_error)?;
+    if begins {
         rn.bootstrap(&first_members(config)).map_err(start_error)?;
     }
     let options = NodeOptions {
@@ -158,14 +164,19 @@ fn first_members(config: &ServerConfig) -> Vec<Peer> {
     members.iter().map(peer).collect()
 }
 
-fn transport_config(config: &ServerConfig) -> transport_tcp::Config {
+fn transport_config(config: &ServerConfig, report: &OpenReport) -> transport_tcp::Config {
+    let session = transport_tcp::Session {
+        count: report.session.count,
+        random: report.session.random,
+    };
     // The largest entry, or the largest batch of smaller ones, with room for what is around them.
     let largest = config.limits.body.max(1 << 20) + MAX_KEY + (1 << 20);
     transport_tcp::Config {
-        incarnation: config.incarnation,
+        incarnation: report.identity.incarnation,
+        session,
         address: config.raft_addr.clone(),
         max_message_bytes: u32::try_from(largest).unwrap_or(u32::MAX).max(64 << 20),
-        ..transport_tcp::Config::new(config.cluster, config.id)
+        ..transport_tcp::Config::new(report.identity.cluster_id, config.id)
     }
 }
 
@@ -174,20 +185,22 @@ fn shared(
     node: Node,
     restored: Restored,
     reads: reads::Asking,
-    log: Logger,
+    disk: Arc<Disk>,
+    transport: Arc<Transport>,
+    report: &OpenReport,
 ) -> Shared {
     let index = restored.state.index();
     Shared {
         id: config.id,
         node,
         store: KvStore::new(restored.state),
-        log,
+        log: config.logger.clone(),
+        incarnation: report.identity.incarnation,
+        disk,
         election_timeout: config.election_timeout(),
         tick: config.tick,
         request_timeout: config.request_timeout,
-        snapshot_entries: config.snapshot_entries,
-        catch_up_entries: config.catch_up_entries,
-        transport: RwLock::new(None),
+        transport: RwLock::new(Some(transport)),
         conf: RwLock::new(restored.conf),
         snapshot: AtomicU64::new(index),
         installed: AtomicU64::new(0),
@@ -200,7 +213,6 @@ fn shared(
         draining: AtomicBool::new(false),
         reads,
         changing: tokio::sync::Mutex::new(()),
-        incarnations: Mutex::new(BTreeMap::new()),
         admitting: Mutex::new(()),
     }
 }
@@ -210,7 +222,7 @@ fn connect(
     config: &ServerConfig,
     shared: &Shared,
     transport: &Transport,
-    fresh: bool,
+    report: &OpenReport,
 ) -> Result<(), Error> {
     let stored = shared.store.read(|s| {
         s.members()
@@ -218,22 +230,21 @@ fn connect(
             .map(|(id, m)| (id, m.addr.clone()))
             .collect::<Vec<_>>()
     });
-    let peers = if stored.is_empty() {
+    // With entries in the log, the members come from there.
+    let empty_log = report.recovered.entries.1 == 0;
+    let peers = if stored.is_empty() && (empty_log || config.join) {
         &config.members
     } else {
         &stored
     };
-    info!(shared.log, "starting"; "peers" => ?peers, "joins" => config.join, "restarts" => !fresh);
+    info!(shared.log, "starting"; "peers" => ?peers, "joins" => config.join, "restarts" => report.bootstrapped);
     for (id, addr) in peers.iter().filter(|p| p.0 != config.id) {
         transport.add_peer(*id, addr).map_err(start_error)?;
     }
     Ok(())
 }
 
-fn spawn_driver<S>(shared: &Arc<Shared>, driver: Driver<S>) -> Result<JoinHandle<()>, Error>
-where
-    S: Storage + Writer + Clone + Send + 'static,
-{
+fn spawn_driver(shared: &Arc<Shared>, driver: Driver) -> Result<JoinHandle<()>, Error> {
     let shared = Arc::clone(shared);
     let thread = std::thread::Builder::new().name(format!("raft-{}", shared.id));
     thread
@@ -269,23 +280,20 @@ fn spawn_ticker(
     Ok((stop, thread.spawn(run).map_err(start_error)?))
 }
 
-fn start_error(e: impl std::error::Error + Send + Sync + 'static) -> Error {
+pub(super) fn start_error(e: impl std::error::Error + Send + Sync + 'static) -> Error {
     Error::Start(Box::new(e))
 }
 
 impl RunningNode {
-    fn begin<S>(
+    fn begin(
         &mut self,
         config: &ServerConfig,
-        storage: S,
+        storage: DiskStorage,
         snapshot: u64,
-        fresh: bool,
-    ) -> Result<(), Error>
-    where
-        S: Storage + Writer + Clone + Send + 'static,
-    {
+        report: &OpenReport,
+    ) -> Result<(), Error> {
         let shared = &self.handle.0;
-        connect(config, shared, &self.transport, fresh)?;
+        connect(config, shared, &self.transport, report)?;
         let driver = Driver::new(
             Arc::clone(shared),
             Arc::clone(&self.transport),
@@ -299,8 +307,8 @@ impl RunningNode {
         Ok(())
     }
 
-    /// Stops all threads and waits for them: the storage and the sockets are free then. Blocks.
-    pub(crate) fn stop(mut self) -> Exit {
+    /// Stops all threads and waits for them: the directory and the sockets are free then. `cleanly` brings to disk what could also be found again without. Blocks.
+    pub(crate) fn stop(mut self, cleanly: bool) -> Exit {
         let shared = &self.handle.0;
         // Dropping it ends the ticker.
         self.stop_ticking.take();
@@ -312,6 +320,9 @@ impl RunningNode {
         }
         shared.end(Exit::Stopped);
         shared.transport.write().take();
+        if let Err(e) = shared.disk.close(cleanly) {
+            warn!(shared.log, "the data directory was not closed cleanly"; "error" => %e);
+        }
         let exit = shared.exit.borrow().clone();
         exit.unwrap_or(Exit::Stopped)
     }

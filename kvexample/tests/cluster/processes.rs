@@ -87,11 +87,7 @@ fn the_life_of_a_cluster() {
 fn joined(places: &mut Vec<Place>, rest: &str, id: u64, gone: u64) -> Process {
     places.retain(|p| p.id != gone);
     let raft = free_addr();
-    let place = Place {
-        id,
-        raft: raft.clone(),
-        listen: None,
-    };
+    let place = Place::new(id, raft.clone());
     let endpoints = rest.split(',').map(str::to_owned).collect();
     let mut client = kvexample::client::Client::new(endpoints, crate::common::PATIENCE);
     client
@@ -99,6 +95,7 @@ fn joined(places: &mut Vec<Place>, rest: &str, id: u64, gone: u64) -> Process {
             id: Some(id),
             addr: raft,
             learner: true,
+            incarnation: 0,
             force: false,
         })
         .unwrap();
@@ -128,10 +125,9 @@ fn the_demo_tells_its_story() {
                 "Stopping node ",
                 "leads now, in term",
                 "PUT after-the-stop = still here",
-                "Removed node ",
-                "as a learner",
-                "Promoted node ",
-                "which was not there when it was written",
+                "again, from its directory",
+                "has all ",
+                "also what it was not there for",
                 "after-the-stop = still here, from-a-follower = me too",
             ],
         );
@@ -146,11 +142,10 @@ fn the_demo_tells_its_story() {
                     .unwrap(),
             );
             assert_ne!(old, new, "{told}");
-            // The last read is the new member's, and only its.
-            let joined = number_after(&told, "Promoted node ");
+            // The last read is that of the node that came back, and only its.
             let (_, end) = told.rsplit_once("Reading everything from node ").unwrap();
             assert!(
-                end.contains(&format!("\n  node {joined}:  from-1 = ")),
+                end.contains(&format!("\n  node {old}:  from-1 = ")),
                 "{told}"
             );
         }
@@ -195,6 +190,8 @@ fn what_cannot_be_started_says_why() {
         "127.0.0.1:1,127.0.0.1:2",
         "--port",
         "0",
+        "--data-dir",
+        "/nowhere/that/is",
     ]);
     assert_eq!(code, Some(1));
     assert!(text.contains("node 4 has no address"), "{text}");

@@ -5,17 +5,22 @@ pub mod proxy;
 
 use kvexample::api::{AddMember, StatusReport};
 use kvexample::client::Client;
+use kvexample::error::Error;
 use kvexample::httpapi::Limits;
 use kvexample::slog::{Logger, o};
-use kvexample::{Exit, Server, ServerConfig, random};
+use kvexample::storage_wal::{self, DiskOptions};
+use kvexample::{DataDir, Exit, Place as Member, Server, ServerConfig, random};
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::OnceLock;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
-use storage_mem::MemoryStorage;
+use tempfile::TempDir;
 use tokio::runtime::Runtime;
+use tokio::task::JoinHandle;
 
 /// How long anything may take that is not a matter of time: only a hanging test gets here.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -49,8 +54,7 @@ pub struct Options {
     pub election_ticks: u32,
     pub request_timeout: Duration,
     pub limits: Limits,
-    pub snapshot_entries: u64,
-    pub catch_up_entries: u64,
+    pub disk: DiskOptions,
 }
 
 impl Default for Options {
@@ -60,11 +64,33 @@ impl Default for Options {
             election_ticks: 10,
             request_timeout: Duration::from_secs(5),
             limits: Limits::default(),
-            snapshot_entries: 10_000,
-            catch_up_entries: 5_000,
+            disk: small_disk(),
         }
     }
 }
+
+/// Small files, so that many nodes find room.
+pub fn small_disk() -> DiskOptions {
+    let wal = storage_wal::Options {
+        segment_size: 1 << 20,
+        reserve: 1 << 20,
+        ..storage_wal::Options::default()
+    };
+    DiskOptions {
+        wal,
+        ..DiskOptions::default()
+    }
+}
+
+/// A disk whose node takes a snapshot after so many entries, and keeps so many behind it.
+pub fn snapshots_after(entries: u64, keep: u64) -> DiskOptions {
+    let mut disk = small_disk();
+    (disk.snapshot_entries, disk.wal.keep_entries) = (entries, keep);
+    disk
+}
+
+/// The token of the clusters in this process.
+pub const TOKEN: &str = "test";
 
 /// A cluster in this process.
 pub struct Cluster {
@@ -72,12 +98,16 @@ pub struct Cluster {
     pub options: Options,
     pub nodes: BTreeMap<u64, Node>,
     pub members: Vec<(u64, String)>,
+    /// The list that it began with.
+    pub first: Vec<(u64, String)>,
+    pub dir: TempDir,
 }
 
 pub struct Node {
     pub server: Server,
     pub http: String,
     pub raft: String,
+    pub incarnation: u64,
 }
 
 /// A node's sockets, and what others are told of them.
@@ -89,7 +119,10 @@ pub struct Sockets {
 
 impl Sockets {
     pub fn bind() -> Self {
-        let raft = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self::on(TcpListener::bind("127.0.0.1:0").unwrap())
+    }
+
+    pub fn on(raft: TcpListener) -> Self {
         let raft_addr = raft.local_addr().unwrap().to_string();
         Self {
             raft,
@@ -111,7 +144,7 @@ impl Cluster {
             .enable_all()
             .build()
             .unwrap();
-        let members = (1..)
+        let members: Vec<(u64, String)> = (1..)
             .zip(&sockets)
             .map(|(id, s)| (id, s.raft_addr.clone()))
             .collect();
@@ -119,24 +152,75 @@ impl Cluster {
             runtime,
             options,
             nodes: BTreeMap::new(),
+            first: members.clone(),
             members,
+            dir: tempfile::tempdir().unwrap(),
         };
-        for (id, sockets) in (1..).zip(sockets) {
-            cluster.add(id, sockets, false);
+        // Together: each asks the others whether they know it before it begins.
+        let starting: Vec<_> = (1..)
+            .zip(sockets)
+            .map(|(id, sockets)| (id, cluster.launch(id, sockets, false).unwrap()))
+            .collect();
+        for (id, starting) in starting {
+            let node = cluster.runtime.block_on(starting).unwrap().unwrap();
+            cluster.nodes.insert(id, node);
         }
         cluster
     }
 
+    /// Where a node's data is.
+    pub fn path(&self, id: u64) -> PathBuf {
+        self.dir.path().join(format!("node-{id}"))
+    }
+
+    pub fn id(&self) -> u64 {
+        kvexample::cluster_id(TOKEN, &self.first)
+    }
+
     /// Starts a node; the cluster is not told.
     pub fn add(&mut self, id: u64, sockets: Sockets, join: bool) {
+        self.try_add(id, sockets, join).unwrap();
+    }
+
+    pub fn try_add(&mut self, id: u64, sockets: Sockets, join: bool) -> Result<(), Error> {
+        let starting = self.launch(id, sockets, join)?;
+        let node = self.runtime.block_on(starting).unwrap()?;
+        self.nodes.insert(id, node);
+        Ok(())
+    }
+
+    /// Starts a node that was stopped, where it was and on what it left.
+    pub fn restart(&mut self, id: u64) {
+        let addr = self.members.iter().find(|m| m.0 == id).unwrap().1.clone();
+        let listener = eventually("its port", || TcpListener::bind(&addr).ok());
+        self.add(id, Sockets::on(listener), false);
+    }
+
+    fn launch(
+        &self,
+        id: u64,
+        sockets: Sockets,
+        join: bool,
+    ) -> Result<JoinHandle<Result<Node, Error>>, Error> {
         let (o, raft) = (&self.options, sockets.raft_addr.clone());
         let http = sockets.http.local_addr().unwrap().to_string();
+        let members = if join { &self.members } else { &self.first };
+        let log = logger().new(o!("node" => id));
+        let member = Member {
+            id,
+            token: TOKEN,
+            members,
+            join,
+            log: &log,
+        };
+        let mut disk = o.disk.clone();
+        disk.wal.logger = log.clone();
+        let data = DataDir::open(&self.path(id), member, disk, &AtomicBool::new(false))?;
+        let incarnation = data.incarnation();
         let config = ServerConfig {
             id,
-            members: self.members.clone(),
+            members: members.clone(),
             join,
-            cluster: 7,
-            incarnation: random() | 1,
             seed: random(),
             raft_listener: sockets.raft,
             raft_addr: sockets.raft_addr,
@@ -147,15 +231,17 @@ impl Cluster {
             heartbeat_ticks: 1,
             request_timeout: o.request_timeout,
             limits: o.limits,
-            snapshot_entries: o.snapshot_entries,
-            catch_up_entries: o.catch_up_entries,
-            logger: logger().new(o!("node" => id)),
+            logger: log,
         };
-        let server = self
-            .runtime
-            .block_on(Server::start(config, MemoryStorage::new()))
-            .unwrap();
-        self.nodes.insert(id, Node { server, http, raft });
+        Ok(self.runtime.spawn(async move {
+            let server = Server::start(config, data).await?;
+            Ok(Node {
+                server,
+                http,
+                raft,
+                incarnation,
+            })
+        }))
     }
 
     pub fn http(&self, id: u64) -> &str {
@@ -219,6 +305,7 @@ impl Cluster {
             id: None,
             addr: addr.clone(),
             learner,
+            incarnation: 0,
             force: false,
         };
         let id = self.any().add_member(&add).unwrap().id.unwrap();
@@ -324,6 +411,8 @@ pub struct Process {
     pub http: String,
     pub raft: String,
     child: Child,
+    /// Kept for as long as the process runs.
+    _dir: Arc<TempDir>,
 }
 
 /// The addresses of one node.
@@ -334,6 +423,23 @@ pub struct Place {
     pub raft: String,
     /// Where it listens, if elsewhere.
     pub listen: Option<String>,
+    /// Holds its data.
+    pub dir: Arc<TempDir>,
+}
+
+impl Place {
+    pub fn new(id: u64, raft: String) -> Self {
+        Self {
+            id,
+            raft,
+            listen: None,
+            dir: Arc::new(tempfile::tempdir().unwrap()),
+        }
+    }
+
+    pub fn data(&self) -> PathBuf {
+        self.dir.path().join("data")
+    }
 }
 
 /// Ports that nobody uses now. Another process may take one before the node does; then starting it is tried again.
@@ -357,6 +463,9 @@ impl Process {
             .args(["serve", "--port", "0", "--id"])
             .arg(place.id.to_string())
             .args(["--cluster", &list.join(",")])
+            .args(["--segment-bytes", "4000000", "--reserve-bytes", "4000000"])
+            .arg("--data-dir")
+            .arg(place.data())
             .args(more)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -389,6 +498,7 @@ impl Process {
             http,
             raft: place.raft.clone(),
             child,
+            _dir: Arc::clone(&place.dir),
         })
     }
 
@@ -445,13 +555,7 @@ impl Drop for Process {
 /// Starts a cluster of processes; anew on other ports when one was taken.
 pub fn processes(n: u64, more: &[&str]) -> (Vec<Place>, Vec<Process>) {
     for _ in 0..10 {
-        let places: Vec<Place> = (1..=n)
-            .map(|id| Place {
-                id,
-                raft: free_addr(),
-                listen: None,
-            })
-            .collect();
+        let places: Vec<Place> = (1..=n).map(|id| Place::new(id, free_addr())).collect();
         let all: Result<Vec<Process>, String> = places
             .iter()
             .map(|p| Process::serve(p, &places, more))
