@@ -339,3 +339,25 @@ fn an_old_leader_commits_nothing() {
     assert_eq!(net.leaders(), [3]);
     assert_eq!(net.at(1).data(), ["kept"]);
 }
+
+/// A vote within a term that is stored already is a reason to sync by itself.
+#[test]
+fn a_vote_alone_must_be_durable() {
+    let mut n = Node::new(
+        config(1),
+        storage_with_log(&[1, 2, 3], &[1], HardState::default()),
+    );
+    // A candidate whose log is behind: its term is taken, and stored, its wish is not granted.
+    n.step(msg(MessageType::MsgVote, 2, 1)).unwrap();
+    n.drive();
+    let (term, syncs) = (n.term(), n.syncs);
+    n.step(Message {
+        index: 1,
+        log_term: 1,
+        ..msg(MessageType::MsgVote, 3, 1)
+    })
+    .unwrap();
+    n.drive();
+    assert_eq!((n.term(), n.raft.hard_state().vote), (term, 3));
+    assert_eq!(n.syncs, syncs + 1);
+}
