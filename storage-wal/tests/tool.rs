@@ -252,46 +252,6 @@ fn export_writes_a_directory_that_etcds_rules_read() {
     assert_eq!(code(&o), 3, "{}", text(&o));
 }
 
-/// With etcd's own dumper at hand (its path in TICKRAFT_ETCD_DUMP_LOGS): it reads, from our protected directory, the same records that our dump prints.
-#[test]
-fn etcds_own_dumper_reads_the_same() {
-    let Some(dumper) = std::env::var_os("TICKRAFT_ETCD_DUMP_LOGS") else {
-        return;
-    };
-    let (dir, store) = directory();
-    drop(store);
-    let theirs = Command::new(dumper)
-        .arg("-raw")
-        .arg(dir.path())
-        .output()
-        .unwrap();
-    let theirs = text(&theirs);
-    let ours = text(&tool(&["dump", "--json"], dir.path()));
-    let entries: Vec<Value> = ours
-        .lines()
-        .map(|l| serde_json::from_str(l).unwrap())
-        .filter(|v: &Value| v["type"] == "entry")
-        .collect();
-    // "Entry: Term:1 Index:1 Type:EntryNormal Data:..."
-    let found: Vec<(u64, u64)> = theirs
-        .lines()
-        .filter(|l| l.contains("Entry:"))
-        .map(|l| {
-            let number = |name: &str| {
-                let from = l.find(name).unwrap() + name.len();
-                let digits: String = l[from..].chars().take_while(char::is_ascii_digit).collect();
-                digits.parse().unwrap()
-            };
-            (number("Term:"), number("Index:"))
-        })
-        .collect();
-    let want: Vec<_> = entries
-        .iter()
-        .map(|e| (e["term"].as_u64().unwrap(), e["index"].as_u64().unwrap()))
-        .collect();
-    assert_eq!(found, want, "{theirs}");
-}
-
 #[test]
 fn a_directory_of_another_node_is_refused_and_left_alone() {
     let (dir, store) = directory();
