@@ -74,7 +74,7 @@ impl LogIndex {
             return Err("a gap before the entry");
         }
         if index <= self.base() {
-            return Err("an entry below the log's start");
+            self.begin_lower(before)?;
         }
         let replaces = index <= self.last;
         if self.term(before).is_some_and(|t| t > term) {
@@ -93,6 +93,19 @@ impl LogIndex {
             self.terms.push((index, term));
         }
         self.last = index;
+        Ok(())
+    }
+
+    /// The log's start was only where the first segment that is left happens to begin, and a new leader's entries replace from before it on: all that was
+    /// seen so far is gone. A start that a snapshot vouches for is never replaced.
+    fn begin_lower(&mut self, before: u64) -> Result<(), &'static str> {
+        if self.base.is_some_and(|(_, term)| term.is_some()) {
+            return Err("an entry below the log's start");
+        }
+        self.points.clear();
+        self.terms.clear();
+        self.base = Some((before, None));
+        self.last = before;
         Ok(())
     }
 
@@ -239,8 +252,13 @@ mod tests {
         log.append(7, 3, pos(0), 0).unwrap();
         assert_eq!((log.base(), log.last(), log.term(6)), (6, 7, None));
         assert!(log.append(9, 3, pos(1), 0).is_err(), "a gap");
-        assert!(log.append(6, 3, pos(1), 0).is_err(), "below the start");
         assert!(log.append(8, 2, pos(1), 0).is_err(), "the term goes down");
         assert_eq!(log.last(), 7);
+        // Where nobody vouches for the start, a lower one takes its place.
+        log.append(5, 4, pos(2), 0).unwrap();
+        assert_eq!((log.base(), log.last(), log.term(7)), (4, 5, None));
+        log.know_base(4, 3);
+        assert!(log.append(4, 4, pos(3), 0).is_err(), "below the start");
+        assert_eq!((log.base(), log.last()), (4, 5));
     }
 }

@@ -584,7 +584,7 @@ impl Scanner {
                 crc,
             } => {
                 let log = &mut self.scan.replay.log;
-                if !strict && log.is_known() && index <= log.base() {
+                if !strict && index <= log.base() && log.term(log.base()).is_some() {
                     return Ok(());
                 }
                 if let Err(e) = log.append(index, term, pos, crc) {

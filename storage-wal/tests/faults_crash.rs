@@ -4,12 +4,14 @@
 
 mod common;
 
+use common::history::{Rng, next};
 use common::*;
 use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 use tickraft_storage_wal::raftpb::{Entries, NO_LIMIT};
+use tickraft_storage_wal::storage::testing::Model;
 use tickraft_storage_wal::storage::{self, Storage, Write, Writer};
 use tickraft_storage_wal::vfs::{Action, Crash, FaultyFs, Op, OpKind, OsFs, Vfs};
 use tickraft_storage_wal::{DiskStorage, Error, Options, Session, Space, Wal};
@@ -72,6 +74,44 @@ fn s01_s23_a_crash_at_any_call_keeps_what_was_acknowledged() {
                 one_of(&store, &allowed, &context);
                 goes_on(&mut store, &fs, &context);
             }
+        }
+    }
+}
+
+/// S1 and S23 again, over histories drawn from seeds and several power cuts each.
+#[test]
+fn s01_s23_random_histories_cut_at_random_calls_keep_what_was_acknowledged() {
+    let seeds = if exhaustive() { 4000 } else { 80 };
+    for seed in 0..seeds {
+        let mut rng = Rng::new(seed);
+        let (mut fs, mut now) = (FaultyFs::new(), Model::default());
+        for cut in 0..4 {
+            crash_at(&fs, rng.below(300));
+            let allowed = live_on(&fs, &mut rng, now);
+            fs = fs.crash(&Crash::Seed(rng.below(1 << 40)));
+            let context = format!("seed {seed}, cut {cut}");
+            let (store, _) = open(&fs).unwrap_or_else(|e| panic!("{context}: {e}"));
+            now = one_of(&store, &allowed, &context);
+        }
+    }
+}
+
+/// Goes on from a state until a step fails. Returns the acknowledged state and all since.
+fn live_on(fs: &FaultyFs, rng: &mut Rng, mut now: Model) -> Vec<Model> {
+    let mut since = vec![now.clone()];
+    let Ok((mut store, _)) = open(fs) else {
+        return since;
+    };
+    loop {
+        let step = next(rng, &now, &store);
+        let done = step.run(&mut store);
+        step.run(&mut now).unwrap();
+        if done.is_ok() && step.durable() {
+            since.clear();
+        }
+        since.push(now.clone());
+        if done.is_err() {
+            return since;
         }
     }
 }
@@ -194,6 +234,38 @@ fn s02_any_subset_of_an_unsynced_batchs_sectors_opens() {
     }
     // All sectors: the only way to a whole batch, but for those that hold nothing but zeros of padding.
     assert!(whole >= 1);
+}
+
+/// S23: the oldest segment that is left begins with entries that a later leader replaced from further below.
+#[test]
+fn s23_a_purged_log_opens_where_its_first_entries_were_replaced_from_below() {
+    for overwrites in [20..=23, 20..=90] {
+        let fs = FaultyFs::new();
+        let (mut store, _) = open(&fs).unwrap();
+        let (mut first, wal) = (1, Path::new(DIR).join("member/wal"));
+        // Up to the beginning of the second segment, which holds the last of these.
+        while segments(&fs, &wal).len() < 2 {
+            store.append(&write(1, first..=first + 1, 10)).unwrap();
+            store.sync().unwrap();
+            first += 2;
+        }
+        assert!((24..60).contains(&first), "{first}");
+        let end = *overwrites.end();
+        store.append(&write(2, overwrites, 19)).unwrap();
+        store
+            .append(&write(2, end + 1..=end + 60, end + 50))
+            .unwrap();
+        store.save_snapshot(&snapshot(end + 30, 2)).unwrap();
+        store.save_snapshot(&snapshot(end + 40, 2)).unwrap();
+        store.compact(end + 39).unwrap();
+        let left = segments(&fs, &wal);
+        assert!(!left[0].ends_with("0000000000000000-0000000000000000.wal"));
+        drop(store);
+        let (store, _) = open(&fs.crash(&Crash::Nothing)).unwrap();
+        assert_eq!(store.last_index(), Ok(end + 60));
+        let behind = store.entries(end + 40, end + 61, NO_LIMIT).unwrap();
+        assert_eq!(behind, entries(2, end + 40..=end + 60));
+    }
 }
 
 /// S10

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, clippy::unwrap_used)]
 
+pub(crate) mod history;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tickraft_storage_wal::raftpb::{Entries, Entry, HardState, NO_LIMIT, Snapshot};
@@ -261,8 +263,29 @@ pub(crate) fn live(fs: &FaultyFs, steps: &[Step]) -> Vec<Model> {
     since
 }
 
+/// Which of the states that may be it is: its number, and a model to go on from. The error says how each differs.
+pub(crate) fn which(s: &DiskStorage, allowed: &[Model]) -> Result<(usize, Model), String> {
+    let mut why = Vec::new();
+    for (n, m) in allowed.iter().enumerate() {
+        match same(s, m) {
+            Ok(()) => {
+                let mut m = m.clone();
+                // The commit index may have been raised to the snapshot's.
+                let found = Write {
+                    hard_state: Some(s.initial_state().unwrap().0),
+                    ..Write::default()
+                };
+                m.append(&found).unwrap();
+                return Ok((n, m));
+            }
+            Err(e) => why.push(e),
+        }
+    }
+    Err(format!("none of the states that may be: {why:#?}"))
+}
+
 /// The found state must be one of those that may be.
-pub(crate) fn one_of(s: &DiskStorage, allowed: &[Model], context: &str) {
-    let why: Vec<_> = allowed.iter().map(|m| same(s, m)).collect();
-    assert!(why.iter().any(Result::is_ok), "{context}: {why:#?}");
+pub(crate) fn one_of(s: &DiskStorage, allowed: &[Model], context: &str) -> Model {
+    let found = which(s, allowed).unwrap_or_else(|e| panic!("{context}: {e}"));
+    found.1
 }
