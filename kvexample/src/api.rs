@@ -136,4 +136,6 @@ pub struct StatusReport {
     pub keys: usize,
     /// The last entry of its newest snapshot; 0: none.
     pub snapshot: u64,
+    /// Its disk is full: it takes on nothing new until there is room.
+    pub disk_full: bool,
 }

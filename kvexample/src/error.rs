@@ -137,6 +137,9 @@ pub enum Failure {
         /// Whether the request may have reached it.
         applied: MayBeApplied,
     },
+    /// The leader's disk is full.
+    #[error("the disk of node {0}, the leader, is full")]
+    DiskFull(u64),
     /// The node has stopped.
     #[error("this node has stopped: {0}")]
     Stopped(String),
@@ -175,6 +178,7 @@ impl Failure {
             Self::QuorumAtRisk { .. } => "quorum_at_risk",
             Self::ChangeInProgress => "change_in_progress",
             Self::LeaderOutOfReach { .. } => "leader_out_of_reach",
+            Self::DiskFull(_) => "disk_full",
             Self::Stopped(_) => "stopped",
         }
     }
@@ -204,6 +208,7 @@ impl Failure {
             | Self::ShuttingDown
             | Self::LeaderOutOfReach { .. } => 503,
             Self::Timeout(_) => 504,
+            Self::DiskFull(_) => 507,
         }
     }
 
@@ -258,6 +263,9 @@ impl Failure {
             }
             Self::ChangeInProgress => {
                 "Wait until it is finished, then look at GET /members and decide anew."
+            }
+            Self::DiskFull(_) => {
+                "Make room on that node's disk and repeat it; nothing need be restarted. Reads go on."
             }
             Self::Stopped(_) => "Ask another node, and see this node's log.",
         }
@@ -449,6 +457,7 @@ mod tests {
                 limit: 1,
             },
             Failure::TooManyInFlight("requests"),
+            Failure::DiskFull(1),
         ];
         let mut statuses: Vec<u16> = told_apart.iter().map(Failure::status).collect();
         statuses.sort_unstable();

@@ -172,7 +172,10 @@ fn failure_response(failure: &Failure) -> Response {
         Failure::ConditionFailed { current } => {
             headers.insert(crate::api::RAFT_INDEX, HeaderValue::from(*current));
         }
-        Failure::NoLeader(_) | Failure::TooManyInFlight(_) | Failure::Dropped(_) => {
+        Failure::NoLeader(_)
+        | Failure::TooManyInFlight(_)
+        | Failure::Dropped(_)
+        | Failure::DiskFull(_) => {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
         Failure::MethodNotAllowed(allowed) => {

@@ -3,7 +3,9 @@
 //! | here | Go's raftexample |
 //! |---|---|
 //! | [`RaftHandle`] | raftNode, and the channels into it |
-//! | `driver` | serveChannels' event loop, publishEntries, publishSnapshot |
+//! | `driver` | serveChannels' event loop |
+//! | `apply` | publishEntries, publishSnapshot |
+//! | `space` | – (what is refused while the disk is full) |
 //! | `first` | – (whether this node may begin as a new one) |
 //! | `propose` | the proposeC goroutine; answers come after the entry is applied |
 //! | `replay` | readWAL and replayWAL, where no node runs |
@@ -12,6 +14,7 @@
 //! | `peers` | Process, IsIDRemoved, ReportUnreachable, ReportSnapshot |
 //! | `snapshots` | maybeTriggerSnapshot |
 
+mod apply;
 mod driver;
 mod first;
 mod membership;
@@ -21,6 +24,7 @@ mod reads;
 mod replay;
 mod report;
 mod snapshots;
+mod space;
 mod start;
 mod waiters;
 
@@ -31,15 +35,15 @@ pub(crate) use start::{RunningNode, start};
 use crate::api::{MemberInfo, MemberList};
 use crate::error::Failure;
 use crate::kvstore::KvStore;
-use node::Node;
 use node::raft::StateType;
+use node::rawnode::AsyncWrites;
 use parking_lot::{Mutex, RwLock};
 use raftpb::ConfState;
 use slog::Logger;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
-use storage_wal::DiskStorage;
+use storage_wal::{DiskStorage, Space};
 use tokio::sync::watch;
 use tokio::time::Instant;
 use transport_tcp::Transport;
@@ -66,10 +70,13 @@ pub(crate) struct Leadership {
     pub(crate) role: StateType,
 }
 
+/// Raft, with its writes beside it.
+type RaftNode = node::Node<AsyncWrites>;
+
 /// What the threads and tasks of one node share.
 pub(crate) struct Shared {
     pub(crate) id: u64,
-    pub(crate) node: Node,
+    pub(crate) node: RaftNode,
     pub(crate) store: KvStore,
     pub(crate) log: Logger,
     election_timeout: Duration,
@@ -94,6 +101,10 @@ pub(crate) struct Shared {
     interruptions: watch::Sender<u64>,
     exit: watch::Sender<Option<Exit>>,
     draining: AtomicBool,
+    /// Whether a write waits for room on the disk.
+    waits_for_room: AtomicBool,
+    /// Set when this node was removed: when it goes.
+    leaving: Mutex<Option<std::time::Instant>>,
     reads: reads::Asking,
     /// Held over one membership change.
     changing: tokio::sync::Mutex<()>,
@@ -108,6 +119,13 @@ pub(crate) struct Disk(RwLock<Option<DiskStorage>>);
 impl Disk {
     fn new(disk: DiskStorage) -> Self {
         Self(RwLock::new(Some(disk)))
+    }
+
+    fn space(&self) -> Space {
+        self.0
+            .read()
+            .as_ref()
+            .map_or(Space::Full, DiskStorage::space)
     }
 
     fn get(&self) -> Option<DiskStorage> {

@@ -58,6 +58,7 @@ impl RaftHandle {
             .try_lock()
             .map_err(|_| Failure::ChangeInProgress)?;
         loop {
+            shared.check_space()?;
             let waiter = shared.waiters.register();
             let origin = Origin {
                 node: shared.id,

@@ -76,6 +76,10 @@ impl Peers {
 impl Handler for Peers {
     fn process(&self, message: Message) -> Result<(), BoxError> {
         let node = self.node.get().ok_or("this node has not begun yet")?;
+        if super::space::brings_entries(&message) && node.is_disk_full() {
+            // Not acknowledged, so it comes again.
+            return Err("the disk is full".into());
+        }
         Ok(node.node.step(message)?)
     }
 

@@ -65,6 +65,7 @@ impl RaftHandle {
         let shared = &self.0;
         // Not proposed before a leader is known: what waits in the node's queue cannot be taken back.
         self.known_leader(deadline).await?;
+        shared.check_space()?;
         let waiter = shared.waiters.register();
         let origin = Origin {
             node: shared.id,

@@ -1,6 +1,6 @@
 //! What a directory holds, applied without a running node: to look at it, and to recover from it. Go: readWAL and replayWAL in raft.go
 
-use super::driver::restore;
+use super::apply::restore;
 use crate::error::Error;
 use crate::kvstore::State;
 use node::raft::Config;

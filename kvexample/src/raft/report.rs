@@ -47,6 +47,7 @@ impl RaftHandle {
             connections: self.0.connections(),
             keys,
             snapshot: self.0.snapshot.load(Ordering::Acquire),
+            disk_full: self.0.is_disk_full(),
         })
     }
 }

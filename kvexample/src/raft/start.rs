@@ -1,18 +1,19 @@
 //! Starting a node and its threads. Go: newRaftNode, startRaft in raft.go
 
-use super::driver::{Driver, restore};
-use super::peers::Peers;
+use super::apply::{Applier, Apply, restore};
+use super::driver::{Driver, Host};
+use super::peers::{Peers, lost};
 use super::waiters::Waiters;
-use super::{Disk, Exit, Leadership, RaftHandle, Shared, first, reads};
+use super::{Disk, Exit, Leadership, RaftHandle, RaftNode, Shared, first, reads, space};
 use crate::config::ServerConfig;
 use crate::data::DataDir;
 use crate::error::Error;
 use crate::httpapi::MAX_KEY;
 use crate::kvstore::{KvStore, MemberContext, Origin, State};
-use crossbeam_channel::{RecvTimeoutError, Sender};
-use node::raft::{Config, Peer};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+use node::raft::{self, Config, Peer};
 use node::rawnode::RawNode;
-use node::{Node, NodeOptions};
+use node::{AppendOptions, AppendThread, NodeOptions, Refused};
 use parking_lot::{Mutex, RwLock};
 use slog::{Logger, info, warn};
 use std::net::TcpListener;
@@ -20,10 +21,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
-use storage_wal::storage::Storage;
+use storage_wal::storage::{self, Storage};
 use storage_wal::{DiskStorage, OpenReport};
 use tokio::sync::watch;
 use transport_tcp::Transport;
+
+/// How often a full disk is tried again.
+const RETRY_WHEN_FULL: Duration = Duration::from_millis(200);
 
 /// A running node: its handle, and what stops it.
 pub(crate) struct RunningNode {
@@ -79,7 +83,8 @@ pub(crate) async fn start(
     };
     match running.begin(config, disk, snapshot, &report) {
         Ok(()) => {
-            tokio::spawn(reads::run(shared, answering));
+            tokio::spawn(reads::run(Arc::clone(&shared), answering));
+            tokio::spawn(space::watch(shared));
             Ok(running)
         }
         Err(e) => {
@@ -113,9 +118,9 @@ fn new_node(
     restored: &Restored,
     begins: bool,
     log: &Logger,
-) -> Result<Node, Error> {
+) -> Result<RaftNode, Error> {
     let raft = raft_config(config, restored.state.index());
-    let mut rn = RawNode::new(raft, disk.clone(), log.clone(), None).map_err(start_error)?;
+    let mut rn = RawNode::new_async(raft, disk.clone(), log.clone(), None).map_err(start_error)?;
     if begins {
         rn.bootstrap(&first_members(config)).map_err(start_error)?;
     }
@@ -123,7 +128,25 @@ fn new_node(
         propose_queue: config.limits.requests,
         ..NodeOptions::default()
     };
-    options.spawn(rn).map_err(start_error)
+    let id = config.id;
+    let watched = options.spawn_watched(rn, move |r: &Refused<'_>| old_copy(id, r));
+    watched.map_err(start_error)
+}
+
+/// A peer of this term counts on entries that this node must have acknowledged, and does not have: the copy of a directory from its last session, which no count of sessions tells.
+fn old_copy(id: u64, r: &Refused<'_>) -> Result<(), storage::Error> {
+    match r.error {
+        raft::Error::CommitOutOfRange {
+            commit, last_index, ..
+        } if r.term >= r.own_term => {
+            let why = format!(
+                "node {} counts on entry {commit}, and this disk, an older copy, ends at {last_index}",
+                r.from
+            );
+            Err(storage::Error::other(lost(id, &why)))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn raft_config(config: &ServerConfig, applied: u64) -> Config {
@@ -182,7 +205,7 @@ fn transport_config(config: &ServerConfig, report: &OpenReport) -> transport_tcp
 
 fn shared(
     config: &ServerConfig,
-    node: Node,
+    node: RaftNode,
     restored: Restored,
     reads: reads::Asking,
     disk: Arc<Disk>,
@@ -211,6 +234,8 @@ fn shared(
         interruptions: watch::Sender::new(0),
         exit: watch::Sender::new(None),
         draining: AtomicBool::new(false),
+        waits_for_room: AtomicBool::new(false),
+        leaving: Mutex::new(None),
         reads,
         changing: tokio::sync::Mutex::new(()),
         admitting: Mutex::new(()),
@@ -258,9 +283,26 @@ fn spawn_driver(shared: &Arc<Shared>, driver: Driver) -> Result<JoinHandle<()>, 
         .map_err(start_error)
 }
 
+fn spawn_applier(
+    shared: &Arc<Shared>,
+    applier: Applier,
+    works: Receiver<Apply>,
+) -> Result<JoinHandle<()>, Error> {
+    let shared = Arc::clone(shared);
+    let thread = std::thread::Builder::new().name(format!("apply-{}", shared.id));
+    let run = move || {
+        let run = std::panic::AssertUnwindSafe(|| applier.run(&works));
+        if std::panic::catch_unwind(run).is_err() {
+            let bug = storage::Error::other("the apply thread panicked");
+            shared.node.fail(bug);
+        }
+    };
+    thread.spawn(run).map_err(start_error)
+}
+
 /// Ticks from a thread of its own: a slow write must not stop the clock.
 fn spawn_ticker(
-    node: &Node,
+    node: &RaftNode,
     id: u64,
     tick: Duration,
 ) -> Result<(Sender<()>, JoinHandle<()>), Error> {
@@ -288,18 +330,33 @@ impl RunningNode {
     fn begin(
         &mut self,
         config: &ServerConfig,
-        storage: DiskStorage,
+        disk: DiskStorage,
         snapshot: u64,
         report: &OpenReport,
     ) -> Result<(), Error> {
         let shared = &self.handle.0;
         connect(config, shared, &self.transport, report)?;
-        let driver = Driver::new(
-            Arc::clone(shared),
-            Arc::clone(&self.transport),
-            storage,
-            snapshot,
-        );
+        let (shared_, transport) = (|| Arc::clone(shared), || Arc::clone(&self.transport));
+        let (applies, to_apply) = crossbeam_channel::unbounded();
+        let host = Host {
+            shared: shared_(),
+            transport: transport(),
+            applies: applies.clone(),
+        };
+        let options = AppendOptions {
+            retry_max: RETRY_WHEN_FULL,
+            ..AppendOptions::default()
+        };
+        let append = AppendThread::spawn(shared.node.clone(), disk.clone(), host, options);
+        let driver = Driver {
+            shared: shared_(),
+            transport: transport(),
+            append: append.map_err(start_error)?,
+            applies,
+            leadership: Leadership::default(),
+        };
+        let applier = Applier::new(shared_(), transport(), disk, snapshot);
+        self.threads.push(spawn_applier(shared, applier, to_apply)?);
         self.threads.push(spawn_driver(shared, driver)?);
         let (stop, ticker) = spawn_ticker(&shared.node, config.id, config.tick)?;
         self.stop_ticking = Some(stop);
@@ -315,7 +372,7 @@ impl RunningNode {
         shared.node.stop();
         self.transport.stop();
         for thread in self.threads.drain(..) {
-            // Both threads report their own panics.
+            // All threads report their own panics.
             let _ = thread.join();
         }
         shared.end(Exit::Stopped);

@@ -1,10 +1,15 @@
 //! What is on disk: coming back from it, and not coming back with another.
 
-use crate::common::{Cluster, Options, Sockets, TOKEN, eventually, small_disk, snapshots_after};
+use crate::common::fs::TestFs;
+use crate::common::{
+    Cluster, Options, Sockets, TOKEN, eventually, send, small_disk, snapshots_after,
+};
 use kvexample::error::Error;
 use kvexample::{DataDir, Exit, Place as Member};
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
@@ -193,4 +198,167 @@ fn an_older_copy_of_a_directory_is_refused() {
         "{why}"
     );
     cluster.any().put(b"k", b"v", None).unwrap();
+}
+
+#[test]
+fn a_copy_of_the_last_session_stops_when_the_leader_counts_on_what_it_lost() {
+    // Where the node came to lead meanwhile, nobody counts on what it acknowledged before.
+    let told = (0..5).find_map(|_| bring_back_last_session());
+    let (id, why) = told.expect("it led each time");
+    assert!(
+        why.contains("older copy") && why.contains(&format!("remove id {id}, join under a new id")),
+        "{why}"
+    );
+}
+
+fn bring_back_last_session() -> Option<(u64, String)> {
+    let mut cluster = Cluster::start(3, Options::default());
+    let back = cluster.follower();
+    cluster.any().put(b"k", b"1", None).unwrap();
+    cluster.caught_up(back);
+    cluster.kill(back);
+    let (path, older) = (cluster.path(back), cluster.dir.path().join("older"));
+    copy(&path, &older);
+    // The session after the copied one, in which it acknowledges more; and then it is as if that had never been.
+    cluster.restart(back);
+    for n in 0..20u8 {
+        cluster.any().put(b"k", &[n], None).unwrap();
+    }
+    cluster.caught_up(back);
+    let leader = cluster.leader();
+    if leader == back {
+        return None;
+    }
+    // The same session again: the files of this one, but an older log.
+    cluster.kill(back);
+    for part in ["member/wal", "member/snap"] {
+        std::fs::remove_dir_all(path.join(part)).unwrap();
+        copy(&older.join(part), &path.join(part));
+    }
+    cluster.restart(back);
+    let Exit::Failed(why) = cluster.ended(back) else {
+        panic!("it went on")
+    };
+    cluster.any().put(b"k", b"v", None).unwrap();
+    Some((back, why))
+}
+
+/// A cluster of three on a file system that can be full or slow.
+fn on_test_fs() -> (TestFs, Cluster) {
+    let fs = TestFs::default();
+    let mut disk = small_disk();
+    (disk.wal.segment_size, disk.wal.reserve) = (1 << 16, 1 << 16);
+    disk.wal.vfs = Arc::new(fs.clone());
+    let options = Options {
+        disk,
+        ..Options::default()
+    };
+    let cluster = Cluster::start(3, options);
+    cluster.leader();
+    (fs, cluster)
+}
+
+#[test]
+fn a_leader_with_a_full_disk_refuses_writes_with_the_reason_and_goes_on_when_there_is_room() {
+    let (fs, cluster) = on_test_fs();
+    let leader = cluster.leader();
+    let url = |n: u32| format!("{}/kv/k{n}", cluster.http(leader));
+    let value = vec![7; 4000];
+    assert_eq!(send("PUT", &url(0), &[], Some(&value)).status, 204);
+    let term = cluster.status(leader).unwrap().term;
+    fs.fill(&cluster.path(leader));
+    let mut written = 0;
+    let refused = eventually("the disk to be full", || {
+        let answer = send("PUT", &url(written + 1), &[], Some(&value));
+        match answer.status {
+            204 => {
+                written += 1;
+                None
+            }
+            _ => Some(answer),
+        }
+    });
+    assert_eq!(
+        (refused.status, refused.error()),
+        (507, ("disk_full".into(), "no".into()))
+    );
+    let report = cluster.status(leader).unwrap();
+    assert_eq!((report.disk_full, report.leader), (true, leader));
+    // Reads go on, through all, and what was answered is there; nobody held an election.
+    for id in 1..=3 {
+        let mut client = cluster.client(id);
+        for n in 0..=written {
+            let found = client.get(format!("k{n}").as_bytes(), false).unwrap();
+            assert_eq!(found.unwrap().value, value, "node {id}, k{n}");
+        }
+    }
+    assert_eq!(cluster.status(leader).unwrap().term, term);
+    fs.free();
+    // Without a restart.
+    eventually("writes to go on", || {
+        (send("PUT", &url(written + 1), &[], Some(&value)).status == 204).then_some(())
+    });
+    let report = cluster.status(leader).unwrap();
+    assert_eq!((report.disk_full, report.term), (false, term));
+}
+
+#[test]
+fn a_follower_with_a_full_disk_acknowledges_nothing_and_catches_up_when_there_is_room() {
+    let (fs, cluster) = on_test_fs();
+    let (leader, full) = (cluster.leader(), cluster.follower());
+    fs.fill(&cluster.path(full));
+    let mut client = cluster.client(leader);
+    let (value, mut written) = (vec![7; 4000], 0u32);
+    eventually("its disk to be full", || {
+        client
+            .put(format!("k{written}").as_bytes(), &value, None)
+            .unwrap();
+        written += 1;
+        cluster.status(full).filter(|s| s.disk_full)
+    });
+    for _ in 0..20 {
+        client
+            .put(format!("k{written}").as_bytes(), &value, None)
+            .unwrap();
+        written += 1;
+    }
+    let of = |id: u64| {
+        let report = cluster.status(leader)?;
+        let progress = report.progress.into_iter().find(|p| p.id == id)?;
+        Some((progress.matched, report.commit))
+    };
+    let (matched, commit) = of(full).unwrap();
+    assert!(matched + 20 <= commit, "{matched} of {commit}");
+    fs.free();
+    cluster.caught_up(full);
+    let found = cluster.client(full).get(b"k0", false).unwrap().unwrap();
+    assert_eq!(found.value, value);
+}
+
+#[test]
+fn a_slow_disk_holds_up_writes_but_neither_heartbeats_nor_reads() {
+    let (fs, cluster) = on_test_fs();
+    let leader = cluster.leader();
+    cluster.client(leader).put(b"k", b"1", None).unwrap();
+    for id in 1..=3 {
+        cluster.caught_up(id);
+    }
+    let term = cluster.status(leader).unwrap().term;
+    // Five election timeouts.
+    fs.slow(Duration::from_millis(1500));
+    let url = format!("{}/kv/k", cluster.http(leader));
+    let writing = std::thread::spawn(move || send("PUT", &url, &[], Some(b"2")));
+    let mut reads = 0;
+    while !writing.is_finished() {
+        let found = cluster.client(leader).get(b"k", false).unwrap().unwrap();
+        assert!(found.value == b"1" || found.value == b"2");
+        reads += 1;
+    }
+    assert_eq!(writing.join().unwrap().status, 204);
+    assert!(reads > 1, "reads waited for the disk");
+    fs.slow(Duration::ZERO);
+    for id in 1..=3 {
+        let report = cluster.status(id).unwrap();
+        assert_eq!((report.term, report.leader), (term, leader), "no election");
+    }
 }

@@ -1,6 +1,7 @@
 //! What the tests share: clusters in this process, nodes as processes, and waiting for conditions. Go: no counterpart
 #![allow(dead_code, missing_docs, unreachable_pub)]
 
+pub mod fs;
 pub mod proxy;
 
 use kvexample::api::{AddMember, StatusReport};

@@ -1,0 +1,307 @@
+//! The thread that applies: entries, membership changes and a leader's snapshots, in the log's order. Go: publishEntries and publishSnapshot in raft.go
+
+use super::Shared;
+use super::snapshots::Snapshots;
+use crate::kvstore::{Applied, Origin, Refused, State};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+use node::rawnode::ApplyWork;
+use raftpb::{
+    ConfChangeType, ConfChangeV2, ConfState, Entries, Entry, EntryType, Snapshot,
+    unmarshal_conf_change,
+};
+use slog::{error, info, warn};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+use storage_wal::DiskStorage;
+use storage_wal::storage;
+use transport_tcp::Transport;
+
+/// Entries applied under one hold of the state's lock; readers get in between.
+const APPLY_AT_ONCE: usize = 256;
+
+/// What is to be applied next.
+pub(super) enum Apply {
+    /// Committed entries.
+    Entries(ApplyWork),
+    /// A leader's snapshot, durable by now; and whom to tell that it is the state.
+    Snapshot(Snapshot, Sender<()>),
+}
+
+/// Why this replica cannot go on.
+type Failed = String;
+
+/// The state machine's only writer.
+pub(super) struct Applier {
+    shared: Arc<Shared>,
+    transport: Arc<Transport>,
+    snapshots: Snapshots,
+    /// The configuration after the last applied entry.
+    conf: ConfState,
+    /// Answers for those who wait.
+    done: Vec<(Origin, Applied)>,
+    /// The term in which strangers were last let go.
+    settled: u64,
+}
+
+impl Applier {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        transport: Arc<Transport>,
+        disk: DiskStorage,
+        snapshot: u64,
+    ) -> Self {
+        let conf = shared.conf.read().clone();
+        Self {
+            snapshots: Snapshots::new(Arc::clone(&shared), disk, snapshot),
+            shared,
+            transport,
+            conf,
+            done: Vec::new(),
+            settled: 0,
+        }
+    }
+
+    /// Runs until nobody hands over any more, or the node is to end by its failure.
+    pub(super) fn run(mut self, works: &Receiver<Apply>) {
+        loop {
+            let done = match works.recv_timeout(self.shared.election_timeout) {
+                Ok(Apply::Entries(work)) => self.apply(work),
+                Ok(Apply::Snapshot(snapshot, loaded)) => {
+                    self.publish_snapshot(&snapshot).map(|()| {
+                        // Nobody waits when the node has ended meanwhile.
+                        let _ = loaded.send(());
+                    })
+                }
+                Err(RecvTimeoutError::Timeout) => Ok(()),
+                Err(RecvTimeoutError::Disconnected) => return,
+            };
+            if let Err(why) = done {
+                if self.shared.node.ended().is_some() {
+                    return;
+                }
+                error!(self.shared.log, "cannot apply, stopping"; "error" => &why);
+                return self.shared.node.fail(storage::Error::other(why));
+            }
+            self.snapshots.maybe_trigger(&self.conf);
+        }
+    }
+
+    fn apply(&mut self, work: ApplyWork) -> Result<(), Failed> {
+        self.publish_entries(work.entries())?;
+        let left = self.shared.node.deliver(work.done());
+        // All of it is this node's own; an error says that the node has ended.
+        left.map(drop).map_err(|e| e.to_string())
+    }
+
+    /// Takes a leader's snapshot, which is on disk by now, as the new state. Go: publishSnapshot
+    #[doc(alias = "publishSnapshot")]
+    fn publish_snapshot(&mut self, snapshot: &Snapshot) -> Result<(), Failed> {
+        let metadata = &snapshot.metadata;
+        info!(self.shared.log, "publishing snapshot"; "index" => metadata.index, "bytes" => snapshot.data.len());
+        let state = restore(snapshot)?;
+        self.shared
+            .installed
+            .store(metadata.index, Ordering::Release);
+        let old = self.shared.store.write(|s| std::mem::replace(s, state));
+        drop(old);
+        self.set_conf(metadata.conf_state.clone());
+        self.snapshots.installed(metadata.index);
+        self.follow_members();
+        self.shared.applied.send_replace(metadata.index);
+        Ok(())
+    }
+
+    /// Brings the transport's peers in line with the member table.
+    fn follow_members(&mut self) {
+        let id = self.shared.id;
+        let (members, removed) = self.shared.store.read(|s| {
+            let all = s
+                .members()
+                .iter()
+                .map(|(id, m)| (id, m.addr.clone()))
+                .collect::<Vec<_>>();
+            (all, s.members().is_removed(id))
+        });
+        for peer in self.transport.status().peers {
+            if !members.iter().any(|m| m.0 == peer.id) {
+                self.transport.remove_peer(peer.id);
+            }
+        }
+        for (peer, addr) in members {
+            self.add_peer(peer, &addr);
+        }
+        if removed {
+            self.leave();
+        }
+    }
+
+    fn add_peer(&self, id: u64, addr: &str) {
+        if id == self.shared.id || addr.is_empty() {
+            return;
+        }
+        if self.transport.update_peer(id, addr) {
+            return;
+        }
+        if let Err(e) = self.transport.add_peer(id, addr) {
+            warn!(self.shared.log, "a member cannot be connected to"; "peer" => id, "addr" => addr, "error" => %e);
+        }
+    }
+
+    fn set_conf(&mut self, conf: ConfState) {
+        self.conf = conf.clone();
+        *self.shared.conf.write() = conf;
+    }
+
+    /// Applies what is committed and tells those who wait. Go: publishEntries
+    #[doc(alias = "publishEntries")]
+    fn publish_entries(&mut self, entries: &Entries) -> Result<(), Failed> {
+        let Some(last) = entries.last() else {
+            return Ok(());
+        };
+        for run in entries.runs() {
+            let mut rest = run;
+            while let Some(first) = rest.first() {
+                let conf_change = |e: &Entry| e.get_type() != EntryType::Normal;
+                let n = match conf_change(first) {
+                    true => 1,
+                    false => rest
+                        .iter()
+                        .take(APPLY_AT_ONCE)
+                        .take_while(|e| !conf_change(e))
+                        .count(),
+                };
+                let (now, later) = rest.split_at(n);
+                match conf_change(first) {
+                    true => self.publish_conf_change(first)?,
+                    false => self.publish_normal(now)?,
+                }
+                rest = later;
+            }
+        }
+        // Whoever sees the index must find its answer there.
+        self.shared.waiters.complete(self.shared.id, &mut self.done);
+        self.shared.applied.send_replace(last.index);
+        self.settle(last.term);
+        Ok(())
+    }
+
+    /// An entry of the present term is applied: then the table has everybody who could be a member, and who was admitted as a stranger and is none is let go.
+    fn settle(&mut self, term: u64) {
+        let now = *self.shared.leadership.borrow();
+        if term == now.term && now.lead != 0 && self.settled != term {
+            self.settled = term;
+            let strangers = self.shared.store.read(|s| {
+                let mut peers = self.transport.status().peers;
+                peers.retain(|p| s.members().get(p.id).is_none());
+                peers
+            });
+            for peer in strangers {
+                self.transport.remove_peer(peer.id);
+            }
+        }
+    }
+
+    fn publish_normal(&mut self, entries: &[Entry]) -> Result<(), Failed> {
+        let done = &mut self.done;
+        let applied = self.shared.store.write(|state| {
+            for e in entries {
+                done.extend(state.apply(e)?);
+            }
+            Ok(())
+        });
+        applied.map_err(|e: crate::kvstore::ApplyError| e.to_string())
+    }
+
+    fn publish_conf_change(&mut self, e: &Entry) -> Result<(), Failed> {
+        let cc = match unmarshal_conf_change(e) {
+            Ok(cc) => cc.unwrap_or_default(),
+            Err(error) => {
+                // The core refuses such an entry from a peer; every node comes to the same conclusion.
+                warn!(self.shared.log, "skipping a membership change that does not decode"; "index" => e.index, "error" => %error);
+                return self.publish_normal(&[Entry::new(e.term, e.index, "")]);
+            }
+        };
+        if e.index <= self.shared.store.read(State::index) {
+            return Ok(());
+        }
+        let verdict = self.judge(&cc)?;
+        let applied = self.shared.store.write(|s| s.apply_change(e, &cc, verdict));
+        self.done.extend(applied.map_err(|e| e.to_string())?);
+        match verdict {
+            Ok(()) => {
+                self.snapshots.members_changed();
+                info!(self.shared.log, "membership changed"; "index" => e.index, "change" => raftpb::conf_changes_to_string(&cc.changes), "voters" => ?self.conf.voters, "learners" => ?self.conf.learners);
+                self.connect(&cc);
+            }
+            Err(why) => {
+                info!(self.shared.log, "membership unchanged"; "index" => e.index, "change" => raftpb::conf_changes_to_string(&cc.changes), "reason" => %why)
+            }
+        }
+        Ok(())
+    }
+
+    /// Hands the change to Raft if it makes sense: the application's part of the decision and Raft's, both alike on every node.
+    fn judge(&mut self, cc: &ConfChangeV2) -> Result<Result<(), Refused>, Failed> {
+        let sensible = self.shared.store.read(|s| s.check_change(cc, &self.conf));
+        if let Err(why) = sensible {
+            return Ok(Err(why));
+        }
+        match self.shared.node.apply_conf_change(cc) {
+            Ok(conf) => {
+                self.set_conf(conf);
+                Ok(Ok(()))
+            }
+            Err(node::Error::Raft(e)) => {
+                warn!(self.shared.log, "Raft refused a membership change"; "error" => %e);
+                Ok(Err(Refused::Invalid))
+            }
+            Err(e) => Err(e.to_string()),
+        }
+    }
+
+    fn connect(&mut self, cc: &ConfChangeV2) {
+        for single in &cc.changes {
+            let id = single.node_id;
+            match single.change_type {
+                ConfChangeType::RemoveNode if id == self.shared.id => self.leave(),
+                ConfChangeType::RemoveNode => {
+                    // What waits for it is still written; and when it calls again, it hears that it was removed.
+                    self.transport.remove_peer(id);
+                }
+                _ => {
+                    let addr = self
+                        .shared
+                        .store
+                        .read(|s| s.members().get(id).map(|m| m.addr.clone()));
+                    self.add_peer(id, &addr.unwrap_or_default());
+                }
+            }
+        }
+    }
+
+    /// This node was removed: it goes when its last messages had time to leave.
+    fn leave(&mut self) {
+        info!(
+            self.shared.log,
+            "this node was removed from the cluster, shutting down"
+        );
+        self.shared.draining.store(true, Ordering::Release);
+        let soon = Instant::now() + self.shared.election_timeout / 2;
+        self.shared.leaving.lock().get_or_insert(soon);
+    }
+}
+
+/// Reads a snapshot's data as the state that it stands for.
+pub(super) fn restore(snapshot: &Snapshot) -> Result<State, String> {
+    let (index, term) = (snapshot.metadata.index, snapshot.metadata.term);
+    let state = State::decode(&snapshot.data)
+        .map_err(|e| format!("the snapshot at index {index} is not one of ours: {e}"))?;
+    if (state.index(), state.term()) != (index, term) {
+        return Err(format!(
+            "the snapshot at index {index} holds the state at {}",
+            state.index()
+        ));
+    }
+    Ok(state)
+}
