@@ -1,6 +1,7 @@
 //! The tool `wal`: dump, verify, repair, export. Go: tools/etcd-dump-logs
 
-use crate::dump::{DumpRecord, dump, export_etcd, verify};
+use crate::disk::choose_snapshot;
+use crate::dump::{DumpRecord, dump, export_etcd};
 use crate::vfs::{Mode, OsFs, Vfs};
 use crate::{Error, Options, SegmentName, Snapshotter, Wal};
 use base64::Engine as _;
@@ -234,15 +235,17 @@ fn verify_all(path: &Path, out: &mut dyn Write) -> Result<u8, Failure> {
         return verify_segment(&wal, out);
     }
     refuse_locked(&wal)?;
-    let torn = verify(&OsFs, &wal)?;
+    let (_, found) = Wal::read(&wal, &Options::default())?;
     let snap = path.join("member/snap");
     if snap.is_dir() {
         let s = Snapshotter::new(&snap, Arc::new(OsFs));
         for (term, index) in s.names()? {
             s.load(term, index)?;
         }
+        // As opening would: a snapshot that the log needs must be there.
+        choose_snapshot(&s, &found)?;
     }
-    let Some(t) = torn else {
+    let Some(t) = found.torn else {
         writeln!(out, "{}: sound", path.display())?;
         return Ok(0);
     };

@@ -261,6 +261,7 @@ impl DiskStorage {
         };
         let snap = Snapshotter::new(&at.snap, Arc::clone(&vfs));
         let chosen = choose_snapshot(&snap, &recovered)?;
+        snap.remove_unfinished();
         let mut report = OpenReport {
             created: !exists,
             bootstrapped: !recovered.is_empty() || chosen.stored,
@@ -805,7 +806,7 @@ fn check_identity(at: &Layout, o: &DiskOptions, metadata: &[u8]) -> Result<Ident
 
 /// The snapshot to start from.
 #[derive(Debug, Default)]
-struct Chosen {
+pub(crate) struct Chosen {
     metadata: SnapshotMetadata,
     stored: bool,
     size: u64,
@@ -817,7 +818,24 @@ struct Chosen {
 
 /// The newest snapshot that the log marks and whose file is whole. An older one will do only if the log has every entry from it on. Go: LoadNewestAvailable
 #[doc(alias = "LoadNewestAvailable")]
-fn choose_snapshot(snap: &Snapshotter, r: &Recovered) -> Result<Chosen, Error> {
+pub(crate) fn choose_snapshot(snap: &Snapshotter, r: &Recovered) -> Result<Chosen, Error> {
+    let chosen = newest_whole(snap, r)?;
+    let (last, commit) = (r.entries.1, r.hard_state.commit);
+    if commit > last {
+        let index = chosen.metadata.index;
+        return Err(Error::MissingLog {
+            snapshot: index,
+            reason: chosen.fell_back.unwrap_or_else(|| {
+                format!("it does not reach to what was committed, index {commit}")
+            }),
+            missing_from: last + 1,
+            missing_to: commit,
+        });
+    }
+    Ok(chosen)
+}
+
+fn newest_whole(snap: &Snapshotter, r: &Recovered) -> Result<Chosen, Error> {
     let mut marks: Vec<(SnapshotMark, u64)> = Vec::new();
     for (m, segment) in r.marks.iter().zip(&r.mark_segments) {
         if m.index <= r.hard_state.commit {

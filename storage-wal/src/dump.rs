@@ -2,7 +2,6 @@
 
 use crate::options::{Format, Options};
 use crate::record::{Frame, SnapshotMark, WORD, decode_state, kind, seed};
-use crate::scan::{ScanOptions, Torn, scan};
 use crate::segment::{Raw, Segment, SegmentName, SegmentReader};
 use crate::vfs::{Mode, Vfs, parent};
 use crate::wal::Wal;
@@ -203,14 +202,6 @@ fn fill(out: &mut DumpRecord, f: &Frame<'_>) -> bool {
         _ => return false,
     }
     true
-}
-
-/// What a read of all records finds, without changing anything: as [`Wal::open`] judges, locks aside.
-///
-/// # Errors
-/// As [`Wal::read`].
-pub(crate) fn verify(vfs: &dyn Vfs, wal: &Path) -> Result<Option<Torn>, Error> {
-    Ok(scan(vfs, wal, ScanOptions::default())?.torn)
 }
 
 /// Writes a log, and its snapshots, into a new data directory in etcd's plain format: the way back to etcd. The log that is read is not changed. The

@@ -504,7 +504,7 @@ impl Scanner {
         if !f.holds(seed(h.log_id, h.segment), 0) {
             return Ok(Err("the head's checksum does not hold".into()));
         }
-        if h.version > VERSION {
+        if h.version != VERSION {
             return Err(Error::Version {
                 segment: s.name.to_string(),
                 version: h.version,

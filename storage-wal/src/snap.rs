@@ -65,13 +65,14 @@ impl Snapshotter {
         encode_key(2, WireType::LengthDelimited, &mut head);
         encode_varint(body.len() as u64, &mut head);
         let tmp = path.with_extension("tmp");
-        if let Err(e) = self.write_tmp(&tmp, &head, &body) {
+        let done = self.write_tmp(&tmp, &head, &body).and_then(|()| {
+            let renamed = self.vfs.rename(&tmp, &path);
+            renamed.map_err(|e| Error::io("rename", &path, e))
+        });
+        if let Err(e) = done {
             let _ = self.vfs.remove_file(&tmp);
             return Err(e);
         }
-        self.vfs
-            .rename(&tmp, &path)
-            .map_err(|e| Error::io("rename", &path, e))?;
         sync_parent(self.vfs.as_ref(), &path)?;
         self.counters.snap_save.observe(started.elapsed());
         Ok((head.len() + body.len()) as u64)
@@ -136,6 +137,15 @@ impl Snapshotter {
         let mut found: Vec<_> = all.iter().filter_map(|n| parse_name(n.to_str()?)).collect();
         found.sort_unstable_by(|a, b| b.cmp(a));
         Ok(found)
+    }
+
+    /// Removes what crashes left of unfinished files. They only take room, so one that cannot be removed is left.
+    pub(crate) fn remove_unfinished(&self) {
+        for name in self.vfs.read_dir(&self.dir).unwrap_or_default() {
+            if Path::new(&name).extension().is_some_and(|e| e == "tmp") {
+                let _ = self.vfs.remove_file(&self.dir.join(name));
+            }
+        }
     }
 
     /// Sets a file aside that cannot be read.

@@ -171,6 +171,8 @@ pub struct Wal {
     hs: HardState,
     /// The hard state as of the last durable batch.
     durable_hs: HardState,
+    /// The newest snapshot's index: a commit index below it is never written again, since etcd's rules then pass over the snapshot.
+    snapshot: u64,
     /// Term and vote that the mark holds durably.
     marked_vote: (u64, u64),
     mark: Option<Mark>,
@@ -369,6 +371,7 @@ impl Wal {
             pending: Pending::default(),
             hs: HardState::default(),
             durable_hs: HardState::default(),
+            snapshot: 0,
             marked_vote,
             mark,
             scratch: Vec::new(),
@@ -527,11 +530,14 @@ impl Wal {
             Some(slot) => Some(Mark::open(vfs, dir, slot)?),
             None => None,
         };
+        let valid = s.replay.marks.iter().map(|m| m.mark.index);
+        let snapshot = valid.filter(|i| *i <= s.replay.hs.commit).max();
         let metadata = s.replay.metadata.unwrap_or_default();
         let base = live.log.base();
         let mut wal = Self::assemble(options, dir, metadata, live, tail, s.end, chain, mark, lock);
         wal.shared.compacted.store(base, Ordering::Release);
         (wal.hs, wal.durable_hs) = (s.replay.hs, s.replay.hs);
+        wal.snapshot = snapshot.unwrap_or(0);
         wal.publish();
         Ok(wal)
     }
@@ -562,7 +568,12 @@ impl Wal {
             return self.start_fresh_segment();
         }
         if self.mark.is_none() {
-            let m = Mark::create(self.options.vfs.as_ref(), &self.dir, Slot::default())?;
+            // What was purged before is not missed.
+            let slot = Slot {
+                floor: self.first_segment(),
+                ..Slot::default()
+            };
+            let m = Mark::create(self.options.vfs.as_ref(), &self.dir, slot)?;
             self.mark = Some(m);
             self.options
                 .vfs
@@ -739,8 +750,11 @@ impl Wal {
             .min(entries.first().map_or(u64::MAX, |e| e.index - 1));
         drop(live);
         if let Some(h) = hs {
-            self.push(kind::STATE, 0, |b| h.encode_raw(b));
-            self.hs = *h;
+            let last = shared.live.read().log.last();
+            let commit = h.commit.max(self.snapshot.min(last));
+            self.hs = HardState { commit, ..*h };
+            let hs = self.hs;
+            self.push(kind::STATE, 0, |b| hs.encode_raw(b));
         }
         Ok(())
     }
@@ -1004,7 +1018,10 @@ impl Wal {
                 self.pending = Pending::default();
                 Err(e)
             }
-            done => done.map(|()| places),
+            done => {
+                self.snapshot = self.snapshot.max(mark.index);
+                done.map(|()| places)
+            }
         }
     }
 
@@ -1097,11 +1114,10 @@ impl Wal {
         if self.mark.is_some() {
             return Ok(());
         }
-        let floor = self.shared.live.read().segments.keys().next().copied();
         let slot = Slot {
             log_id: self.chain.log_id,
             segment: self.tail.name.seq,
-            floor: floor.unwrap_or(0),
+            floor: self.first_segment(),
             protected_from,
             epoch: self.chain.epoch,
             ..Slot::default()
@@ -1111,6 +1127,12 @@ impl Wal {
         self.mark = Some(m.map_err(|e| self.poisoned(e))?);
         let done = vfs.sync_dir(&self.dir);
         done.map_err(|e| self.poisoned(Error::io_fatal("sync directory", &self.dir, e)))
+    }
+
+    /// The sequence of the oldest segment.
+    fn first_segment(&self) -> u64 {
+        let live = self.shared.live.read();
+        live.segments.keys().next().copied().unwrap_or(0)
     }
 
     /// Writes and syncs the head of the next segment and seals this one.

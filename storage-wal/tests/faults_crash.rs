@@ -268,6 +268,71 @@ fn s23_a_purged_log_opens_where_its_first_entries_were_replaced_from_below() {
     }
 }
 
+/// A hard state that is written late, behind a snapshot, does not take the commit index back below it: etcd's rules would then pass over the snapshot.
+#[test]
+fn the_commit_index_never_lies_below_the_newest_snapshot() {
+    let fs = FaultyFs::new();
+    let (mut store, _) = open(&fs).unwrap();
+    store.append(&write(1, 1..=60, 30)).unwrap();
+    store.save_snapshot(&snapshot(20, 1)).unwrap();
+    store.save_snapshot(&snapshot(40, 1)).unwrap();
+    let late = Write {
+        hard_state: Some(hs(1, 1, 35)),
+        ..Write::default()
+    };
+    for _ in 0..2 {
+        store.append(&late).unwrap();
+        store.sync().unwrap();
+        store.compact(store.first_index().unwrap() + 3).unwrap();
+        drop(store);
+        let report;
+        (store, report) = open(&fs.kill()).unwrap();
+        assert_eq!(report.snapshot.index, 40);
+        let (hard_state, conf_state) = store.initial_state().unwrap();
+        assert_eq!(hard_state, hs(1, 1, 40));
+        assert_eq!(conf_state.voters, [1, 2, 3]);
+    }
+}
+
+/// A commit index beyond the log and the snapshot: what was committed is gone.
+#[test]
+fn s10_a_commit_index_beyond_the_log_is_refused() {
+    let fs = FaultyFs::new();
+    let (mut store, _) = open(&fs).unwrap();
+    store.append(&write(1, 1..=10, 12)).unwrap();
+    store.close().unwrap();
+    let e = open(&fs).unwrap_err();
+    assert!(
+        matches!(
+            e,
+            Error::MissingLog {
+                missing_from: 11,
+                missing_to: 12,
+                ..
+            }
+        ),
+        "{e}"
+    );
+}
+
+/// What a crash left of a snapshot's file goes at the next open.
+#[test]
+fn s22_unfinished_snapshot_files_do_not_pile_up() {
+    let fs = FaultyFs::new();
+    let (mut store, _) = open(&fs).unwrap();
+    store.append(&write(1, 1..=9, 9)).unwrap();
+    fs.set_hook(|op| match op.kind {
+        OpKind::Rename => Action::Crash,
+        _ => Action::Proceed,
+    });
+    store.save_snapshot(&snapshot(5, 1)).unwrap_err();
+    let fs = fs.crash(&Crash::Everything);
+    let snap = Path::new(DIR).join("member/snap");
+    assert_eq!(fs.read_dir(&snap).unwrap().len(), 1);
+    drop(open(&fs).unwrap());
+    assert!(fs.read_dir(&snap).unwrap().is_empty());
+}
+
 /// S10
 #[test]
 fn s10_a_missing_snapshot_that_the_log_cannot_replace_is_refused() {

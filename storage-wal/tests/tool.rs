@@ -8,9 +8,16 @@ use common::{entries, hs, snapshot, write};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use tickraft_storage_wal::raftpb::NO_LIMIT;
 use tickraft_storage_wal::storage::{Storage, Writer};
 use tickraft_storage_wal::{DiskOptions, DiskStorage, Format, Options, Wal};
+
+/// A process that is being started holds every open file, with its locks, for a moment: so these tests take turns.
+fn alone() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 fn tool(args: &[&str], path: &Path) -> Output {
     Command::new(env!("CARGO_BIN_EXE_wal"))
@@ -66,6 +73,7 @@ fn segments(dir: &Path) -> Vec<PathBuf> {
 
 #[test]
 fn s17_another_process_is_refused() {
+    let _turn = alone();
     let (dir, store) = directory();
     for command in ["verify", "repair"] {
         let o = tool(&[command], dir.path());
@@ -82,6 +90,7 @@ fn s17_another_process_is_refused() {
 
 #[test]
 fn dump_prints_every_record_as_json() {
+    let _turn = alone();
     let (dir, store) = directory();
     drop(store);
     let o = tool(&["dump", "--json"], dir.path());
@@ -147,6 +156,7 @@ fn dump_prints_every_record_as_json() {
 
 #[test]
 fn verify_tells_sound_torn_corrupt_and_failed_apart() {
+    let _turn = alone();
     let (dir, store) = directory();
     drop(store);
     let all = segments(dir.path());
@@ -175,8 +185,8 @@ fn verify_tells_sound_torn_corrupt_and_failed_apart() {
     assert_eq!(code(&tool(&["repair"], dir.path())), 0);
 
     // A flipped bit in what was durable.
-    let first = std::fs::read(&all[0]).unwrap();
-    let mut bad = first.clone();
+    let original = std::fs::read(&all[0]).unwrap();
+    let mut bad = original.clone();
     bad[700] ^= 4;
     std::fs::write(&all[0], &bad).unwrap();
     for command in ["verify", "repair"] {
@@ -195,7 +205,31 @@ fn verify_tells_sound_torn_corrupt_and_failed_apart() {
         "repair does not touch corruption"
     );
     assert_eq!(code(&tool(&["verify"], &all[0])), 2);
-    std::fs::write(&all[0], &first).unwrap();
+    std::fs::write(&all[0], &original).unwrap();
+
+    // The snapshot that the log needs.
+    let mut store = DiskStorage::open(dir.path(), options()).unwrap().0;
+    for n in 6..40 {
+        store
+            .append(&write(2, n * 10 + 1..=n * 10 + 10, n * 10))
+            .unwrap();
+        store.sync().unwrap();
+    }
+    for index in [350, 380] {
+        store.save_snapshot(&snapshot(index, 2)).unwrap();
+    }
+    store.compact(379).unwrap();
+    drop(store);
+    assert_eq!(code(&tool(&["verify"], dir.path())), 0);
+    let snaps = dir.path().join("member/snap");
+    let hidden = dir.path().join("hidden");
+    std::fs::rename(&snaps, &hidden).unwrap();
+    std::fs::create_dir(&snaps).unwrap();
+    let o = tool(&["verify"], dir.path());
+    assert_eq!(code(&o), 2, "{}", text(&o));
+    assert!(text(&o).contains("are not in the log"), "{}", text(&o));
+    std::fs::remove_dir(&snaps).unwrap();
+    std::fs::rename(&hidden, &snaps).unwrap();
 
     // The mark.
     let mark = dir.path().join("member/wal/durable.mark");
@@ -213,6 +247,7 @@ fn verify_tells_sound_torn_corrupt_and_failed_apart() {
 
 #[test]
 fn export_writes_a_directory_that_etcds_rules_read() {
+    let _turn = alone();
     let (dir, mut store) = directory();
     store.save_snapshot(&snapshot(45, 2)).unwrap();
     store.compact(30).unwrap();
@@ -254,6 +289,7 @@ fn export_writes_a_directory_that_etcds_rules_read() {
 
 #[test]
 fn a_directory_of_another_node_is_refused_and_left_alone() {
+    let _turn = alone();
     let (dir, store) = directory();
     drop(store);
     for (node_id, cluster_id, what) in [(4, 9, "node id 3, not 4"), (3, 8, "cluster id 9, not 8")] {
