@@ -6,11 +6,13 @@
 //! - `benches/replication.rs`: three nodes in one thread, by payload, batch and mode: [`replication`].
 //! - `benches/codec.rs`: a MsgApp encoded and decoded.
 //! - `tests/allocations.rs`: allocations a proposal, counted and bounded.
+//! - `src/bin/compare.rs`: ours and the rivals, side by side.
 //! - `src/bin/replicate.rs`: the replication driver on the command line, for profilers and comparisons.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod compare;
 pub mod counted;
 pub mod payload;
 pub mod replication;

@@ -1,0 +1,128 @@
+//! Groups of three nodes in one thread, ticking, each with its leader.
+
+use peer_common::args::Idle;
+use peer_common::report::{Clock, resident};
+use rawnode::RawNode;
+use rawnode::raft::StateType;
+use rawnode::raft::slog::{Discard, Logger, o};
+use rawnode::raftpb::{ConfState, Message, Snapshot};
+use rawnode::storage::Writer;
+use serde_json::{Value, json};
+use std::mem;
+use storage_mem::MemoryStorage;
+
+/// The voters of a group.
+const GROUP: usize = 3;
+
+struct Member {
+    raw: RawNode<MemoryStorage>,
+    log: MemoryStorage,
+}
+
+type Group = [Member; GROUP];
+/// Inboxes that all groups share, because a group's are empty again after its tick.
+type Inboxes = [Vec<Message>; GROUP];
+
+impl Member {
+    fn new(id: u64, heartbeat: u32, logger: &Logger) -> Self {
+        let log = MemoryStorage::new();
+        let mut first = Snapshot::default();
+        first.metadata.conf_state = ConfState {
+            voters: (1..=GROUP as u64).collect(),
+            ..ConfState::default()
+        };
+        log.apply_snapshot(&first).expect("it is empty");
+        let config = crate::with_heartbeat(id, heartbeat);
+        let raw = RawNode::new(config, log.clone(), logger.clone(), None);
+        Self {
+            raw: raw.expect("the configuration is valid"),
+            log,
+        }
+    }
+
+    /// Handles a Ready, if there is one.
+    fn handle_ready(&mut self, inboxes: &mut Inboxes) -> bool {
+        let Some(mut rd) = self.raw.ready().expect("no storage failed") else {
+            return false;
+        };
+        let mut send = |m: Message| inboxes[(m.to - 1) as usize].push(m);
+        rd.drain_messages().for_each(&mut send);
+        if !rd.write().is_empty() {
+            Writer::append(&mut self.log, rd.write()).expect("it follows the log");
+        }
+        let mut p = rd.persisted();
+        p.drain_messages().for_each(&mut send);
+        self.raw.advance(p).expect("no storage failed");
+        true
+    }
+}
+
+/// Steps and delivers until the group is quiet.
+fn quiesce(group: &mut Group, inboxes: &mut Inboxes) {
+    loop {
+        let mut quiet = true;
+        for i in 0..GROUP {
+            let mut inbox = mem::take(&mut inboxes[i]);
+            for m in inbox.drain(..) {
+                let _ = group[i].raw.step(m).expect("members' messages are taken");
+            }
+            inboxes[i] = inbox;
+            quiet &= !group[i].handle_ready(inboxes);
+        }
+        if quiet && inboxes.iter().all(Vec::is_empty) {
+            return;
+        }
+    }
+}
+
+fn new_group(heartbeat: u32, logger: &Logger, inboxes: &mut Inboxes) -> Group {
+    let mut group = [1, 2, 3].map(|id| Member::new(id, heartbeat, logger));
+    let _ = group[0].raw.campaign().expect("a follower may campaign");
+    quiesce(&mut group, inboxes);
+    let status = group[0].raw.basic_status();
+    assert_eq!(status.soft_state.raft_state, StateType::Leader);
+    group
+}
+
+fn tick_all(groups: &mut [Group], inboxes: &mut Inboxes) {
+    for group in groups {
+        for member in group.iter_mut() {
+            member.raw.tick().expect("no storage failed");
+        }
+        quiesce(group, inboxes);
+    }
+}
+
+pub(crate) fn run(a: &Idle) -> (Value, Value) {
+    let logger = Logger::root(Discard, o!());
+    let heartbeat = u32::try_from(a.heartbeat).expect("a sensible number of ticks");
+    let mut inboxes = Inboxes::default();
+    // The first group pays for what all share.
+    let mut groups = Vec::with_capacity(a.groups as usize);
+    groups.push(new_group(heartbeat, &logger, &mut inboxes));
+    let before = resident();
+    groups.extend((1..a.groups).map(|_| new_group(heartbeat, &logger, &mut inboxes)));
+    let after = resident();
+    for _ in 0..a.heartbeat.max(10) {
+        tick_all(&mut groups, &mut inboxes);
+    }
+    let clock = Clock::start();
+    for _ in 0..a.ticks {
+        tick_all(&mut groups, &mut inboxes);
+    }
+    let elapsed = clock.stop();
+    for member in groups.iter().flatten() {
+        let status = member.raw.basic_status();
+        assert_eq!(status.hard_state.term, 1, "nobody campaigned");
+        assert_eq!(status.soft_state.lead, 1, "all follow, the leader holds");
+    }
+    let bytes = before
+        .zip(after)
+        .map(|(before, after)| after.saturating_sub(before) as f64 / (a.groups - 1).max(1) as f64);
+    let each = elapsed.seconds * 1e9 / (a.groups * a.ticks) as f64;
+    let figures = json!({"seconds": elapsed.seconds, "cpu_seconds": elapsed.cpu_seconds, "ns_per_group_tick": each, "resident_bytes_per_group": bytes});
+    (
+        figures,
+        crate::settings(&crate::with_heartbeat(1, heartbeat)),
+    )
+}
