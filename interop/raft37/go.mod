@@ -6,6 +6,7 @@ require (
 	github.com/cockroachdb/datadriven v1.0.2
 	go.etcd.io/raft/v3 v3.7.0
 	google.golang.org/protobuf v1.36.11
+	tickraft.example/interop/gopeer v0.0.0
 )
 
 require (
@@ -14,3 +15,5 @@ require (
 	github.com/stretchr/testify v1.11.1 // indirect
 	gopkg.in/yaml.v3 v3.0.1 // indirect
 )
+
+replace tickraft.example/interop/gopeer => ../gopeer

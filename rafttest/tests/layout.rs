@@ -22,6 +22,7 @@ const ARROWS: &[(&str, &str, &[&str])] = &[
     ("tickraft-rafttest", "rafttest", &["*"]),
     ("kvexample", "kvexample", &["*"]),
     ("benches", "benches", &["*"]),
+    ("interop", "rust", &["*"]),
 ];
 
 /// What the core and what stands below it may use of others. The list stays short on purpose: adding to it is a decision.

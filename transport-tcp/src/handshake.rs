@@ -41,7 +41,7 @@
 //! | 57 | 1 | 0 |
 //! | 58 | 2 | `t`, the length of the text, at most 512 |
 //! | 60 | t | the refusal's text in UTF-8 |
-//! | 60 + t | 8 | the answering node's cluster id |
+//! | 60 + t | 8 | the answering node's cluster id; may be missing |
 //! | 16 + n | 4 | CRC-32C of all bytes before |
 //!
 //! A reader skips bytes between the last field it knows and the checksum, so later versions may append fields. This is version 1. The two
@@ -143,7 +143,7 @@ pub struct Answer {
     pub read_timeout_ms: u32,
     /// Why it refuses; `None` when it accepts.
     pub refusal: Option<Refusal>,
-    /// The id of its cluster.
+    /// The id of its cluster; 0 where it does not tell.
     pub cluster: u64,
 }
 
@@ -276,7 +276,9 @@ impl Answer {
         let code = f.u8()?;
         f.take(1)?;
         a.refusal = Refusal::from_code(code, f.text(MAX_TEXT)?);
-        a.cluster = f.u64()?;
+        if !f.0.is_empty() {
+            a.cluster = f.u64()?;
+        }
         Ok(a)
     }
 }

@@ -43,7 +43,7 @@ fn answer() -> Answer {
             count: 9,
             random: 0xd1d2_d3d4_d5d6_d7d8,
         },
-        ..Config::new(7, 2)
+        ..Config::new(0x1122_3344_5566_7788, 2)
     })
 }
 
@@ -92,6 +92,11 @@ fn the_tables_are_what_is_written_and_read() {
         refusal: Some(Refusal::NotAdmitted("join under a new id".into())),
         ..answer()
     };
+    let short = Answer {
+        cluster: 0,
+        ..answer()
+    };
+    assert_eq!(Answer::read(&mut &vector("answer-short")[..]), Ok(short));
     assert_eq!(refused.encode(), vector("answer-refused"));
     assert_eq!(
         Answer::read(&mut &vector("answer-refused")[..]),

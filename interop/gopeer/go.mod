@@ -1,0 +1,3 @@
+module tickraft.example/interop/gopeer
+
+go 1.26
