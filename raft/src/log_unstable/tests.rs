@@ -49,6 +49,7 @@ fn bounds_come_from_entries_before_the_snapshot() {
     for (u, first, last) in [
         (unstable(5, &[1], None), None, Some(5)),
         (unstable(0, &[], None), None, None),
+        (unstable(5, &[1], Some((4, 1))), Some(5), Some(5)),
         (unstable(5, &[1, 1], Some((4, 1))), Some(5), Some(6)),
         (unstable(5, &[], Some((4, 1))), Some(5), Some(4)),
     ] {
@@ -63,7 +64,11 @@ fn terms_of_entries_and_of_the_snapshot() {
     let terms: Vec<_> = (3..8).map(|i| u.maybe_term(i)).collect();
     assert_eq!(terms, [None, Some(1), Some(2), Some(3), None]);
     let u = unstable(5, &[2], None);
-    assert_eq!((u.maybe_term(4), u.maybe_term(5)), (None, Some(2)));
+    let terms: Vec<_> = (4..7).map(|i| u.maybe_term(i)).collect();
+    assert_eq!(terms, [None, Some(2), None]);
+    let u = unstable(5, &[1], Some((4, 1)));
+    let terms: Vec<_> = (3..7).map(|i| u.maybe_term(i)).collect();
+    assert_eq!(terms, [None, Some(1), Some(1), None]);
     let u = unstable(5, &[], Some((4, 1)));
     assert_eq!((u.maybe_term(5), u.maybe_term(4)), (None, Some(1)));
     assert_eq!(unstable(0, &[], None).maybe_term(5), None);
@@ -89,6 +94,50 @@ fn what_is_in_progress_is_not_handed_out_again() {
     empty.accept_in_progress();
     assert_eq!(empty.offset_in_progress, 5);
     assert!(!empty.snapshot_in_progress);
+}
+
+/// Two entries, of which none, one or both are being written: what is left to write.
+#[test]
+fn entries_in_progress_are_left_out() {
+    for (in_progress, want) in [(5, &[5, 6][..]), (6, &[6]), (7, &[])] {
+        let mut u = unstable(5, &[1, 1], None);
+        u.offset_in_progress = in_progress;
+        assert_eq!(indexes(&u.next_entries()), want);
+    }
+}
+
+#[test]
+fn a_snapshot_in_progress_is_left_out() {
+    for (snapshot, in_progress, want) in [
+        (None, false, None),
+        (Some((4, 1)), false, Some(4)),
+        (Some((4, 1)), true, None),
+    ] {
+        let mut u = unstable(5, &[], snapshot);
+        u.snapshot_in_progress = in_progress;
+        assert_eq!(u.next_snapshot().map(|s| s.metadata.index), want);
+    }
+}
+
+/// Whatever was in progress, all is after it is handed out; entries and snapshot do not mind each other.
+#[test]
+fn handing_out_puts_everything_in_progress() {
+    for (terms, before, after) in [
+        (&[][..], 5, 5),
+        (&[1], 5, 6),
+        (&[1, 1], 5, 7),
+        (&[1, 1], 6, 7),
+        (&[1, 1], 7, 7),
+    ] {
+        for (snapshot, in_progress) in [(false, false), (true, false), (true, true)] {
+            let mut u = unstable(5, terms, snapshot.then_some((4, 1)));
+            u.offset_in_progress = before;
+            u.snapshot_in_progress = in_progress;
+            u.accept_in_progress();
+            assert_eq!(u.offset_in_progress, after, "{terms:?}");
+            assert_eq!(u.snapshot_in_progress, snapshot);
+        }
+    }
 }
 
 #[test]
@@ -117,19 +166,26 @@ fn stable_to_takes_away_what_is_written() {
         (u64, u64, usize),
     );
     let cases: &[Case] = &[
+        (0, &[], 0, None, (1, 5), (0, 0, 0)),
         (5, &[], 0, None, (1, 5), (5, 5, 0)),
         (5, &[1], 1, None, (1, 5), (6, 6, 0)),
         (5, &[1, 1], 1, None, (1, 5), (6, 6, 1)),
         (5, &[1, 1], 2, None, (1, 5), (6, 7, 1)),
         // Another term: part of the log was replaced meanwhile.
         (5, &[2], 1, None, (1, 5), (5, 6, 1)),
+        (6, &[2], 1, None, (1, 6), (6, 7, 1)),
+        (6, &[2], 1, Some((5, 1)), (1, 6), (6, 7, 1)),
         // Older than all that is unstable.
         (5, &[1], 1, None, (1, 4), (5, 6, 1)),
+        (5, &[1], 1, None, (2, 4), (5, 6, 1)),
+        (5, &[1], 1, Some((4, 1)), (1, 5), (6, 6, 0)),
+        (5, &[1, 1], 1, Some((4, 1)), (1, 5), (6, 6, 1)),
         (5, &[1, 1], 2, Some((4, 1)), (1, 5), (6, 7, 1)),
         // The snapshot's own index is not an entry's.
         (5, &[1], 1, Some((4, 1)), (1, 4), (5, 6, 1)),
         (5, &[3], 1, Some((4, 2)), (2, 5), (5, 6, 1)),
         (5, &[3], 1, Some((4, 2)), (2, 4), (5, 6, 1)),
+        (5, &[2], 1, Some((4, 2)), (1, 4), (5, 6, 1)),
         (5, &[1, 1, 2], 3, None, (2, 7), (8, 8, 0)),
         (5, &[1], 1, None, (1, 6), (5, 6, 1)),
     ];

@@ -180,7 +180,7 @@ fn votes_of_others_do_not_count() {
 #[test]
 fn describe_draws_bars_by_rank() {
     type Case<'a> = (&'a [u64], &'a [(u64, u64)], &'a str);
-    let cases: [Case<'_>; 6] = [
+    let cases: [Case<'_>; 10] = [
         (&[], &[], "<empty majority quorum>"),
         (&[1], &[], "     idx\n?      0    (id=1)\n"),
         (&[26], &[(26, 7)], "     idx\n>      7    (id=1a)\n"),
@@ -193,6 +193,26 @@ fn describe_draws_bars_by_rank() {
             &[1, 2, 3],
             &[(1, 9), (2, 4), (3, 9)],
             "       idx\nx>       9    (id=1)\n>        4    (id=2)\nx>       9    (id=3)\n",
+        ),
+        (
+            &[1, 2, 3],
+            &[(1, 101), (2, 102), (3, 103)],
+            "       idx\n>      101    (id=1)\nx>     102    (id=2)\nxx>    103    (id=3)\n",
+        ),
+        (
+            &[1, 2, 3],
+            &[(1, 100), (2, 100), (3, 100)],
+            "       idx\n>      100    (id=1)\n>      100    (id=2)\n>      100    (id=3)\n",
+        ),
+        (
+            &[1, 2, 3],
+            &[(1, 100), (2, 102), (3, 102)],
+            "       idx\n>      100    (id=1)\nx>     102    (id=2)\nx>     102    (id=3)\n",
+        ),
+        (
+            &[1, 2, 3],
+            &[(1, 101), (3, 103)],
+            "       idx\nx>     101    (id=1)\n?        0    (id=2)\nxx>    103    (id=3)\n",
         ),
         (
             &[1, 2],

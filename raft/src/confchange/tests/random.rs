@@ -14,14 +14,24 @@ fn one_by_one(trk: &mut ProgressTracker, ccs: &[ConfChangeSingle]) -> Result<(),
     })
 }
 
+/// Entered to be left by itself, and to be left on demand: but for that both are the same, joint and left.
 fn through_a_joint_one(trk: &mut ProgressTracker, ccs: &[ConfChangeSingle]) -> Result<(), Error> {
-    let (by_itself, _) = Changer::new(trk, 10).enter_joint(true, ccs)?;
+    let mut by_itself = trk.clone();
+    let entered = Changer::new(trk, 10).enter_joint(true, ccs);
+    adopt(&mut by_itself, entered)?;
     let entered = Changer::new(trk, 10).enter_joint(false, ccs);
     adopt(trk, entered)?;
-    assert_eq!(by_itself.conf_state().voters, trk.conf_state().voters);
-    assert!(by_itself.auto_leave && !trk.config.auto_leave);
+    assert!(by_itself.config.auto_leave && !trk.config.auto_leave);
+    let mut joint = by_itself.clone();
+    joint.config.auto_leave = false;
+    assert_eq!(joint, *trk);
+
+    let left = Changer::new(&by_itself, 10).leave_joint();
+    adopt(&mut by_itself, left)?;
     let left = Changer::new(trk, 10).leave_joint();
-    adopt(trk, left)
+    adopt(trk, left)?;
+    assert_eq!(by_itself, *trk);
+    Ok(())
 }
 
 #[test]

@@ -62,6 +62,7 @@ fn valid_conf_states_come_back() {
         conf_state([&[3, 1, 2], &[], &[], &[]], false),
         conf_state([&[1, 2, 3], &[6, 5, 4], &[], &[]], false),
         conf_state([&[1, 2, 3], &[5], &[1, 2, 4, 6], &[4]], true),
+        conf_state([&[1, 2, 3], &[5], &[1, 2, 4, 6], &[4]], false),
         conf_state([&[u64::MAX], &[1], &[u64::MAX], &[]], false),
     ];
     all.extend((0..3_000).map(|seed| random_conf_state(&mut XorShift::new(seed))));
@@ -72,7 +73,7 @@ fn valid_conf_states_come_back() {
             trk.conf_state().equivalent(cs),
             Ok(()),
             "case {i} (seed {})",
-            i.wrapping_sub(5)
+            i.wrapping_sub(6)
         );
         assert!(
             trk.conf_state().voters.is_sorted() && trk.conf_state().voters_outgoing.is_sorted()

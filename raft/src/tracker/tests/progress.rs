@@ -21,6 +21,16 @@ fn text_is_gos() {
         "StateSnapshot match=7 next=8 learner paused pendingSnap=20 inactive inflight=1[full]";
     assert_eq!(pr.to_string(), all);
 
+    let mut pr = progress(Snapshot, 1, 2);
+    (pr.pending_snapshot, pr.is_learner, pr.msg_app_flow_paused) = (123, true, true);
+    pr.inflights = Inflights::new(1, 0);
+    pr.inflights.add(123, 1).unwrap();
+    let flags = "learner paused pendingSnap=123 inactive inflight=1[full]";
+    assert_eq!(
+        pr.to_string(),
+        format!("StateSnapshot match=1 next=2 {flags}")
+    );
+
     let mut pr = progress(Replicate, 7, 9);
     pr.recent_active = true;
     assert_eq!(pr.to_string(), "StateReplicate match=7 next=9");
@@ -55,6 +65,9 @@ fn paused_by_flag_or_by_snapshot() {
 fn become_probe_starts_behind_match_or_behind_the_snapshot() {
     // state, match, next, pending snapshot, sent commit; then next and sent commit.
     for (state, matched, next, pending, sent, want_next, want_sent) in [
+        (Replicate, 1, 5, 0, 4, 2, 1),
+        (Snapshot, 1, 5, 10, 0, 11, 0),
+        (Snapshot, 1, 5, 0, 0, 2, 0),
         (Replicate, 3, 9, 0, 8, 4, 3),
         (Replicate, 3, 9, 0, 2, 4, 2),
         (Probe, 3, 9, 0, 8, 4, 3),
@@ -87,6 +100,12 @@ fn become_replicate_starts_behind_match_and_keeps_the_sent_commit() {
 
 #[test]
 fn become_snapshot_empties_the_window_and_waits() {
+    let mut pr = progress(Probe, 1, 5);
+    pr.become_snapshot(10);
+    assert_eq!(
+        (pr.state, pr.matched, pr.pending_snapshot),
+        (Snapshot, 1, 10)
+    );
     let mut pr = progress(Replicate, 3, 4);
     pr.sent_entries(2, 20);
     pr.become_snapshot(10);
@@ -201,6 +220,17 @@ fn can_bump_commit_until_all_that_was_sent_is_covered() {
 
 #[test]
 fn maybe_update_moves_match_up_and_next_along() {
+    // From match 3: below, at, above, and as far as what was sent.
+    for (index, want, matched, next) in [
+        (2, false, 3, 5),
+        (3, false, 3, 5),
+        (4, true, 4, 5),
+        (5, true, 5, 6),
+    ] {
+        let mut pr = progress(Probe, 3, 5);
+        assert_eq!(pr.maybe_update(index), want, "{index}");
+        assert_eq!((pr.matched, pr.next), (matched, next), "{index}");
+    }
     for (index, want, matched, next) in [
         (2, false, 3, 6),
         (3, false, 3, 6),
@@ -218,6 +248,18 @@ fn maybe_update_moves_match_up_and_next_along() {
             "an acknowledgement frees the flow: {index}"
         );
     }
+}
+
+/// A refusal and an acknowledgement both free the flow.
+#[test]
+fn an_answer_frees_the_flow() {
+    let mut pr = progress(Probe, 0, 2);
+    pr.msg_app_flow_paused = true;
+    assert!(pr.maybe_decr_to(1, 1));
+    assert!(!pr.msg_app_flow_paused);
+    pr.msg_app_flow_paused = true;
+    assert!(pr.maybe_update(2));
+    assert!(!pr.msg_app_flow_paused);
 }
 
 #[test]
