@@ -66,3 +66,24 @@ pub(crate) const MAX_INDEX: u64 = u64::MAX >> 1;
 
 /// The largest term that a message may carry; one more can still be campaigned for.
 pub(crate) const MAX_TERM: u64 = u64::MAX - 1;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An entry is named by its term and its index, whatever it carries.
+    #[test]
+    fn ids_are_equal_when_both_parts_are() {
+        let id = EntryId::new(5, 10);
+        assert_eq!(id, EntryId::new(5, 10));
+        assert_ne!(id, EntryId::new(4, 10));
+        assert_ne!(id, EntryId::new(5, 9));
+        for (e, want) in [
+            (Entry::default(), EntryId::default()),
+            (Entry::new(1, 2, "data"), EntryId::new(1, 2)),
+            (Entry::new(10, 123, ""), EntryId::new(10, 123)),
+        ] {
+            assert_eq!(EntryId::from(&e), want);
+        }
+    }
+}

@@ -6,10 +6,10 @@ mod common;
 
 use common::{Lines, Net, Node, change, config, msg, silent, storage};
 use std::sync::{Arc, Mutex};
-use tickraft::raftpb::{MessageType, NO_LIMIT};
+use tickraft::raftpb::{HardState, MessageType, NO_LIMIT};
 use tickraft::{
-    CampaignType, Config, Error, Outcome, Peer, ProgressType, Raft, ReadOnlyOption, StateType,
-    TraceEvent, TraceEventType, Tracer,
+    CampaignType, Config, Error, Outcome, Peer, ProgressType, Raft, ReadOnlyOption, SoftState,
+    StateType, TraceEvent, TraceEventType, Tracer,
 };
 
 #[test]
@@ -304,4 +304,26 @@ fn a_node_is_small() {
     );
     fn send<T: Send>() {}
     send::<Raft<storage_mem::MemoryStorage>>();
+}
+
+/// A state differs from the empty one as soon as one of its fields does.
+#[test]
+fn states_are_equal_when_all_fields_are() {
+    let soft = |lead, raft_state| SoftState { lead, raft_state };
+    for (state, want) in [
+        (SoftState::default(), true),
+        (soft(1, StateType::Follower), false),
+        (soft(0, StateType::Leader), false),
+    ] {
+        assert_eq!(state == SoftState::default(), want, "{state:?}");
+    }
+    for (state, want) in [
+        (HardState::default(), true),
+        (common::hs(0, 1, 0), false),
+        (common::hs(0, 0, 1), false),
+        (common::hs(1, 0, 0), false),
+    ] {
+        assert_eq!(state == HardState::default(), want, "{state:?}");
+        assert_eq!(state.is_empty(), want, "{state:?}");
+    }
 }

@@ -401,17 +401,21 @@ mod tests {
             (JointExplicit, 0, Some(false), false),
             (JointExplicit, 2, Some(false), false),
         ] {
-            let cc = ConfChangeV2 {
-                transition,
-                changes: vec![ConfChangeSingle::default(); n],
-                context: "ctx".into(),
-            };
-            assert_eq!(
-                (cc.enter_joint(), cc.leave_joint()),
-                (enter, leave),
-                "{cc:?}"
-            );
+            for context in ["", "some context"] {
+                // All fields are named: a new one must be thought of here.
+                let cc = ConfChangeV2 {
+                    transition,
+                    changes: vec![ConfChangeSingle::default(); n],
+                    context: context.into(),
+                };
+                assert_eq!(
+                    (cc.enter_joint(), cc.leave_joint()),
+                    (enter, leave),
+                    "{cc:?}"
+                );
+            }
         }
+        assert!(ConfChangeV2::default().leave_joint());
     }
 
     #[test]

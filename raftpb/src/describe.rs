@@ -244,6 +244,19 @@ mod tests {
         }
     }
 
+    /// With Go's quotes, or as the application's formatter has it.
+    #[test]
+    fn entries_read_as_etcds() {
+        let e = Entry::new(1, 2, "hello\0world");
+        assert_eq!(
+            describe_entry(&e, None),
+            r#"1/2 EntryNormal "hello\x00world""#
+        );
+        let upper = |d: &[u8]| String::from_utf8_lossy(d).to_uppercase();
+        let want = "1/2 EntryNormal HELLO\0WORLD";
+        assert_eq!(describe_entry(&e, Some(&upper)), want);
+    }
+
     #[test]
     fn messages_read_as_etcds() {
         let mut m = Message {

@@ -822,6 +822,27 @@ mod tests {
         assert!(Entries::new().limit_size(0).is_empty());
     }
 
+    /// Entries 4 to 6: all, one whatever the limit, two until all three fit to the byte.
+    #[test]
+    fn limit_size_keeps_what_fits() {
+        let e: Entries = (4..=6).map(|i| Entry::new(i, i, "")).collect();
+        let size = |n: usize| e.slice(0..n).iter().map(Entry::size).sum::<u64>();
+        let half = (size(3) - size(2)) / 2;
+        for (max, want) in [
+            (u64::MAX, 3),
+            (0, 1),
+            (size(2), 2),
+            (size(2) + half, 2),
+            (size(3) - 1, 2),
+            (size(3), 3),
+        ] {
+            let got = e.limit_size(max);
+            assert_eq!(got, e.slice(0..want), "{max}");
+            let bytes: u64 = got.iter().map(Entry::size).sum();
+            assert!(got.len() == 1 || bytes <= max);
+        }
+    }
+
     #[test]
     fn debug_and_eq_do_not_show_blocks() {
         let whole = ents(1..5);

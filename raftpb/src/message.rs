@@ -277,6 +277,25 @@ mod tests {
         assert!(size_of::<Entries>() <= 32, "{}", size_of::<Entries>());
     }
 
+    /// What the other types take on a 64-bit machine: they are held in numbers too.
+    #[test]
+    fn no_type_grows_unnoticed() {
+        use crate::{ConfChange, ConfChangeSingle, ConfChangeV2, ConfState, Entry, HardState};
+        use crate::{Snapshot, SnapshotMetadata};
+        for (what, size, most) in [
+            ("Entry", size_of::<Entry>(), 56),
+            ("SnapshotMetadata", size_of::<SnapshotMetadata>(), 120),
+            ("Snapshot", size_of::<Snapshot>(), 152),
+            ("HardState", size_of::<HardState>(), 24),
+            ("ConfState", size_of::<ConfState>(), 104),
+            ("ConfChange", size_of::<ConfChange>(), 56),
+            ("ConfChangeSingle", size_of::<ConfChangeSingle>(), 16),
+            ("ConfChangeV2", size_of::<ConfChangeV2>(), 64),
+        ] {
+            assert!(size <= most, "{what}: {size}");
+        }
+    }
+
     #[test]
     fn payloads_are_views_of_the_frame() {
         let m = Message {

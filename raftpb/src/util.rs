@@ -144,6 +144,14 @@ mod tests {
         assert_eq!(response, [4, 6, 9, 10, 16, 18, 20, 22]);
     }
 
+    /// A new leader's first entry, and the one that leaves a joint configuration, take nothing from the quota.
+    #[test]
+    fn an_empty_entry_has_no_payload() {
+        assert_eq!(payload_size(&Entry::default()), 0);
+        assert_eq!(payload_size(&Entry::new(7, 8, "")), 0);
+        assert_eq!(payload_size(&Entry::new(7, 8, "abc")), 3);
+    }
+
     #[test]
     fn only_votes_have_vote_responses() {
         for t in MessageType::ALL {

@@ -25,6 +25,23 @@ fn equivalence() {
     let joint = conf(&[1, 2, 3], &[5, 4], &[1, 6], &[6], true);
     for (a, b, equal) in [
         (conf(&[], &[], &[], &[], false), ConfState::default(), true),
+        // Any order of any list.
+        (
+            conf(&[1, 2, 3], &[5, 4, 6], &[9, 8, 7], &[10, 20, 15], false),
+            conf(&[1, 2, 3], &[4, 5, 6], &[7, 9, 8], &[20, 10, 15], false),
+            true,
+        ),
+        (
+            conf(&[1, 2, 3, 4], &[], &[], &[], false),
+            conf(&[2, 1, 3], &[], &[], &[], false),
+            false,
+        ),
+        (
+            conf(&[1, 4, 3], &[], &[], &[], false),
+            conf(&[2, 1, 3], &[], &[], &[], false),
+            false,
+        ),
+        (conf(&[], &[], &[], &[], true), ConfState::default(), false),
         (
             conf(&[1, 2, 3], &[], &[], &[], false),
             conf(&[2, 1, 3], &[], &[], &[], false),

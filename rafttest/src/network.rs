@@ -305,6 +305,40 @@ mod tests {
         assert_eq!(sorted(found), all);
     }
 
+    /// A link that loses one in ten of a thousand messages loses a hundred, more or less.
+    #[test]
+    fn a_link_loses_as_many_as_it_is_told() {
+        let mut network = Network::new(1);
+        network.drop(1, 2, 100);
+        let lost = 1000 - arrivals(&mut network).len();
+        assert!((50..150).contains(&lost), "{lost}");
+        (0..1000).for_each(|i| network.send(message(2, 1, i)));
+        assert_eq!(network.in_flight(), 1000, "the other way none is lost");
+    }
+
+    /// A link that delays one in ten by 1 to 4 ticks: together they are at least a tick each late.
+    #[test]
+    fn a_link_delays_as_many_as_it_is_told() {
+        let mut network = Network::new(1);
+        network.delay(1, 2, 4, 100);
+        (0..1000).for_each(|i| network.send(message(1, 2, i)));
+        let (mut late, mut ticks) = (0_u64, 0);
+        for now in 0..=4 {
+            while let Some(d) = network.receive() {
+                assert!(matches!(d, Delivery::Arrived(_)));
+                late += u64::from(now > 0);
+                ticks += now;
+            }
+            network.tick();
+        }
+        assert_eq!((network.in_flight(), late), (0, network.stats().delayed));
+        assert!((50..150).contains(&late), "{late}");
+        assert!(
+            (late..=4 * late).contains(&ticks) && ticks > late,
+            "{ticks}"
+        );
+    }
+
     #[test]
     fn a_seed_gives_the_same_run() {
         let run = |seed| {

@@ -5,6 +5,7 @@ mod application;
 mod async_writes;
 mod conf_change;
 mod end;
+mod group;
 mod proposals;
 mod refused;
 mod slow_disk;

@@ -3,7 +3,7 @@
 use super::*;
 use crate::{Error, restart_node, start_node, start_node_async};
 use rawnode::raft::{self, DropReason, Peer, ReadState, tracker};
-use rawnode::raftpb::{EntryType, SnapshotStatus, is_local_msg};
+use rawnode::raftpb::{ConfChange, EntryType, SnapshotStatus, is_local_msg, marshal_conf_change};
 
 fn logger() -> Logger {
     Lines::default().logger()
@@ -24,28 +24,46 @@ fn a_new_group_of_one() {
         Some((1, 0, 1))
     );
     assert!(rd.must_sync());
-    let kinds: Vec<_> = rd.entries().iter().map(Entry::get_type).collect();
-    assert_eq!(kinds, [EntryType::ConfChange]);
+    let add = ConfChange {
+        node_id: 1,
+        ..ConfChange::default()
+    };
+    let first = Entry {
+        entry_type: Some(EntryType::ConfChange),
+        ..Entry::new(1, 1, marshal_conf_change(Some(&add)).1)
+    };
+    assert_eq!(rd.entries(), &vec![first.clone()].into());
     write(&s, &rd);
     let p = rd.persisted();
-    assert_eq!(p.committed_entries().len(), 1);
+    assert_eq!(p.committed_entries(), &vec![first].into());
     n.advance(p).unwrap();
 
     n.campaign().unwrap();
     assert!(handle(&n, &s).is_empty(), "the vote");
     assert!(handle(&n, &s).is_empty(), "the empty entry is written");
     n.propose("foo".into()).unwrap().wait().unwrap();
-    let rd = take(&n);
-    assert!(!rd.entries().is_empty() || rd.hard_state().is_some());
-    write(&s, &rd);
-    let p = rd.persisted();
-    // The empty entry may come with the proposal, or before it.
-    let mut applied = p.committed_entries().len();
-    n.advance(p).unwrap();
-    while applied < 2 {
-        applied += handle(&n, &s).len();
+    // The commit of the empty entry comes with the proposal or before it; then the proposal's.
+    let (mut written, mut applied, mut last) = (Vec::new(), Vec::new(), None);
+    while applied.len() < 2 {
+        let rd = take(&n);
+        assert_eq!(rd.must_sync(), !rd.entries().is_empty());
+        write(&s, &rd);
+        written.extend(rd.entries().iter().cloned());
+        last = rd.hard_state().copied().or(last);
+        let p = rd.persisted();
+        applied.extend(p.committed_entries().iter().cloned());
+        n.advance(p).unwrap();
     }
-    assert_eq!(s.last_index().unwrap(), 3);
+    let foo = Entry::new(2, 3, "foo");
+    assert_eq!(written, [foo.clone()]);
+    assert_eq!(applied, [Entry::new(2, 2, ""), foo]);
+    let want = HardState {
+        term: 2,
+        vote: 1,
+        commit: 3,
+    };
+    assert_eq!(last, Some(want));
+    assert!(silent(&n));
     n.stop();
 }
 
@@ -103,8 +121,12 @@ fn a_restart_behind_a_snapshot() {
         vote: 0,
         commit: 3,
     });
-    let n = restart_node(config(1), s.clone(), logger(), None).unwrap();
-    assert_eq!(data(&handle(&n, &s)), ["foo"]);
+    let n = restart_node(config(1), s, logger(), None).unwrap();
+    let rd = take(&n);
+    assert!(rd.write().is_empty() && !rd.must_sync() && rd.messages().is_empty());
+    let p = rd.persisted();
+    assert_eq!(p.committed_entries(), &vec![Entry::new(1, 3, "foo")].into());
+    n.advance(p).unwrap();
     assert!(silent(&n));
     assert_eq!(n.status().unwrap().config.conf_state(), conf(&[1, 2], &[]));
 }

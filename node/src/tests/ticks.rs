@@ -23,6 +23,26 @@ fn ticks_start_an_election() {
     drop(rd);
 }
 
+/// One tick is one tick: the node campaigns at the very tick at which a core of the same seed does. Go: TestNodeTick
+#[test]
+fn a_tick_is_a_tick() {
+    let logger = Lines::default().logger();
+    let mut core = RawNode::new(config(1), storage(&[1]), logger, None).unwrap();
+    let mut until = 0;
+    while core.basic_status().hard_state.term == 0 {
+        core.tick().unwrap();
+        until += 1;
+    }
+    let n = spawn(config(1), storage(&[1]));
+    let term = || n.status().unwrap().basic.hard_state.term;
+    for _ in 1..until {
+        n.tick().unwrap();
+    }
+    assert_eq!(term(), 0, "one is missing of {until}");
+    n.tick().unwrap();
+    while term() == 0 {}
+}
+
 #[test]
 fn a_tick_that_finds_no_room_says_so_and_returns() {
     let lines = Lines::default();

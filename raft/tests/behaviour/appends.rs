@@ -1,8 +1,11 @@
 //! What a follower does with appends and heartbeats (Raft paper, figure 2: AppendEntries).
 
-use crate::common::{Node, app, config, entries, heartbeat, hs, storage, storage_with_log};
-use tickraft::WriteMode;
+use crate::common::{
+    Node, app, conf_state, config, entries, heartbeat, hs, snapshot, storage, storage_with_log,
+};
 use tickraft::raftpb::{Entries, Entry, Message, MessageType};
+use tickraft::storage::Storage;
+use tickraft::{Error, WriteMode};
 
 /// A follower of term 2 with these terms in its log.
 fn follower(log: &[u64], commit: u64) -> Node {
@@ -133,5 +136,58 @@ fn a_heartbeat_commits() {
             (out[0].msg_type, out[0].to),
             (MessageType::MsgHeartbeatResp, 2)
         );
+    }
+}
+
+/// Entries are a piece of the log of a leader of the message's term: without gaps, with terms that do not fall, none later than the message's.
+/// Other messages are refused whole. The log ends with what precedes the entries, so that good ones are taken.
+#[test]
+fn entries_that_are_no_piece_of_a_log_are_refused() {
+    // Term, previous (term, index), entries (index, term); the last (index, term) then.
+    type Case = (u64, (u64, u64), &'static [(u64, u64)], Option<(u64, u64)>);
+    let cases: &[Case] = &[
+        (0, (0, 0), &[], Some((0, 0))),
+        // Not of a term later than the message's.
+        (0, (10, 123), &[], None),
+        (9, (10, 123), &[], None),
+        (10, (10, 123), &[], Some((123, 10))),
+        (11, (10, 123), &[], Some((123, 10))),
+        (0, (0, 0), &[(1, 1)], None),
+        (1, (0, 0), &[(1, 1)], Some((1, 1))),
+        (2, (0, 0), &[(1, 1)], Some((1, 1))),
+        (2, (0, 0), &[(2, 1), (3, 1), (4, 2)], None),
+        (1, (1, 1), &[(2, 1), (3, 1), (4, 2)], None),
+        (2, (1, 1), &[(2, 1), (3, 1), (4, 2)], Some((4, 2))),
+        // The first does not follow.
+        (10, (5, 123), &[(111, 5)], None),
+        (10, (5, 123), &[(124, 4)], None),
+        (10, (5, 123), &[(234, 6)], None),
+        (10, (5, 123), &[(124, 6)], Some((124, 6))),
+        // Another does not.
+        (10, (2, 12), &[(13, 2), (12, 2)], None),
+        (10, (2, 12), &[(13, 2), (15, 2)], None),
+        (10, (2, 12), &[(13, 2), (14, 1)], None),
+        (10, (2, 12), &[(13, 2), (14, 3)], Some((14, 3))),
+    ];
+    for &(term, prev, new, want) in cases {
+        let disk = storage_mem::MemoryStorage::new();
+        disk.apply_snapshot(&snapshot(prev.1, prev.0, conf_state(&[1, 2], &[])))
+            .unwrap();
+        let mut n = Node::new(config(1), disk);
+        let new: Entries = new.iter().map(|&(i, t)| Entry::new(t, i, "")).collect();
+        let m = app(2, term, prev, new, 0);
+        let done = n.step(m.clone());
+        let Some((index, last_term)) = want else {
+            assert!(
+                matches!(done, Err(Error::Malformed { .. })),
+                "{m:?}: {done:?}"
+            );
+            assert_eq!(n.term(), 0);
+            continue;
+        };
+        done.unwrap();
+        let answer = n.drive().remove(0);
+        assert_eq!((answer.reject, answer.index), (false, index), "{m:?}");
+        assert_eq!(n.disk.term(index), Ok(last_term), "{m:?}");
     }
 }

@@ -174,12 +174,21 @@ fn leave(
 fn a_joint_configuration_is_left_by_the_next_leader() {
     let (mut n, s) = leader();
     let cc = v2(ConfChangeTransition::JointImplicit, "l2");
+    n.propose("somedata".into()).unwrap();
     n.propose_conf_change(&cc).unwrap();
     assert!(handle(&mut n, s.clone()).unwrap().committed.is_empty());
+    let written = s.entries(2, 4, NO_LIMIT).unwrap();
+    let bytes = marshal_conf_change(Some(&cc)).1;
+    assert_eq!(written.first().unwrap().data, "somedata");
+    let change = written.last().unwrap();
+    assert_eq!(
+        (change.get_type(), &change.data),
+        (EntryType::ConfChangeV2, &bytes)
+    );
     let rd = n.ready().unwrap().unwrap();
     Writer::append(&mut s.clone(), rd.write()).unwrap();
     let p = rd.persisted();
-    assert_eq!(p.committed_entries().len(), 1);
+    assert_eq!(p.committed_entries().len(), 2);
     // A message of a later term, before it is applied.
     let m = Message {
         to: 1,
@@ -190,7 +199,12 @@ fn a_joint_configuration_is_left_by_the_next_leader() {
     n.step(m).unwrap();
     assert_eq!(role(&n), StateType::Follower);
     let cs = n.apply_conf_change(&cc).unwrap();
-    assert!(cs.auto_leave && cs.voters_outgoing == [1]);
+    let joint = ConfState {
+        voters_outgoing: vec![1],
+        auto_leave: true,
+        ..conf(&[1], &[2])
+    };
+    assert_eq!(cs, joint);
     n.advance(p).unwrap();
     while let Some(h) = handle(&mut n, s.clone()) {
         assert!(h.entries.is_empty(), "followers leave nothing");

@@ -43,11 +43,20 @@ fn a_storage_thread_may_answer() {
     ));
 }
 
-/// The log starts behind index 1, so that members which lack the configuration need its snapshot. Go: TestRawNodeStart
+/// The log starts behind index 1, so that members which lack the configuration need its snapshot; a snapshot has a term, and so the group
+/// starts in it. Go: TestRawNodeStart
 #[test]
 fn a_group_of_one_from_its_first_campaign_on() {
     let s = MemoryStorage::new();
+    // An empty storage has neither entries nor a configuration.
+    assert_eq!(s.entries(1, 2, NO_LIMIT), Err(storage::Error::Unavailable));
+    assert_eq!(s.entries(0, 1, NO_LIMIT), Err(storage::Error::Compacted));
+    assert_eq!(
+        s.initial_state(),
+        Ok((HardState::default(), conf(&[], &[])))
+    );
     s.apply_snapshot(&snapshot(1, 1, &[1])).unwrap();
+    assert_eq!(s.first_index(), Ok(2));
     s.set_hard_state(HardState {
         term: 1,
         vote: 0,
@@ -67,12 +76,14 @@ fn a_group_of_one_from_its_first_campaign_on() {
     let appended = Outcome::Appended { term: 2, index: 3 };
     assert_eq!(n.propose("foo".into()), Ok(appended));
     assert!(n.has_ready());
+    let all = [Entry::new(2, 2, ""), Entry::new(2, 3, "foo")];
     let h = handle(&mut n, s.clone()).unwrap();
-    assert_eq!(data(&h.entries), ["", "foo"]);
+    assert_eq!(h.entries, all.to_vec().into());
     assert!(h.must_sync);
     // What is not on disk yet must not be applied: if this node were lost, so would be an acknowledged write.
     assert!(h.committed.is_empty());
 
+    assert!(n.has_ready());
     let rd = n.ready().unwrap().unwrap();
     assert_eq!(
         rd.hard_state(),
@@ -83,9 +94,10 @@ fn a_group_of_one_from_its_first_campaign_on() {
         })
     );
     assert!(rd.entries().is_empty() && rd.snapshot().is_none());
+    assert!(rd.messages().is_empty() && rd.read_states().is_empty());
     assert!(!rd.must_sync(), "only the commit index moved");
     let p = rd.persisted();
-    assert_eq!(data(p.committed_entries()), ["", "foo"]);
+    assert_eq!(p.committed_entries(), &all.to_vec().into());
     n.advance(p).unwrap();
     assert!(!n.has_ready() && n.ready().unwrap().is_none());
     assert_eq!(n.basic_status().applied, 3);
@@ -201,12 +213,13 @@ fn answers_wait_for_the_write_and_requests_do_not() {
     n.advance(p).unwrap();
 }
 
-/// Go: TestRawNodeConsumeReady
+/// Looking whether there is a Ready takes nothing away, taking it does, and what comes meanwhile is in the next. Go: TestRawNodeConsumeReady
 #[test]
 fn what_comes_while_a_ready_is_out_is_in_the_next() {
     let s = storage(&[1, 2]);
     let mut n = node(1, s.clone());
     n.campaign().unwrap();
+    assert!(n.has_ready() && n.has_ready());
     let rd = n.ready().unwrap().unwrap();
     assert_eq!(rd.messages().len(), 1);
     // Before it is advanced past, the vote of the other arrives.
@@ -283,7 +296,7 @@ fn the_uncommitted_tail_is_bounded_and_its_quota_is_given_back() {
     // Over and over: a leak of the quota would show.
     for round in 0..3 {
         let full = Err(Error::ProposalDropped(DropReason::UncommittedSize));
-        for i in 0..64 {
+        for i in 0..1024 {
             let result = n.propose(proposal.data.clone());
             assert_eq!(result.is_ok(), i < MAX, "round {round}, {i}");
             assert!(i < MAX || result == full, "{result:?}");
