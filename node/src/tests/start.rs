@@ -55,7 +55,7 @@ fn a_new_group_of_one() {
         n.advance(p).unwrap();
     }
     let foo = Entry::new(2, 3, "foo");
-    assert_eq!(written, [foo.clone()]);
+    assert_eq!(written, std::slice::from_ref(&foo));
     assert_eq!(applied, [Entry::new(2, 2, ""), foo]);
     let want = HardState {
         term: 2,

@@ -147,7 +147,13 @@ fn leave(
         while let Some(h) = handle(n, s.clone()) {
             assert!(h.entries.is_empty(), "{what}: nothing is left by itself");
         }
-        let Some(_) = left else { return };
+        let Some(_) = left else {
+            // The change is applied, and so the next may be proposed.
+            let next = n.propose_conf_change(&v1(ConfChangeType::AddNode, 9));
+            let appended = Outcome::Appended { term: 1, index: 4 };
+            assert_eq!(next, Ok(appended), "{what}");
+            return;
+        };
         context = "manual";
         let leave = ConfChangeV2 {
             context: context.into(),
@@ -165,6 +171,14 @@ fn leave(
     assert!(cc.leave_joint(), "{what}");
     // It would need the other half's vote; here it is enough where it leads.
     assert_eq!(Some(&n.apply_conf_change(&cc).unwrap()), left, "{what}");
+    // It is what the next change must wait for.
+    let next = n.propose_conf_change(&v1(ConfChangeType::AddNode, 9));
+    let reason = RefuseReason::PendingConfChange {
+        index: 4,
+        applied: 3,
+    };
+    let refused = Outcome::Refused { index: 5, reason };
+    assert_eq!(next, Ok(refused), "{what}");
     Writer::append(&mut s.clone(), rd.write()).unwrap();
     n.advance(rd.persisted()).unwrap();
 }

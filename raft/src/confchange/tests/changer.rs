@@ -21,6 +21,20 @@ fn simple_changes() {
         ("v1 v2 l3", "l3 l3 r2", "voters=(1) learners=(3)"),
         ("v1", "v0 r0 l0 u0 v2", "voters=(1 2)"),
         ("v1 v2", "r2 v2", "voters=(1 2)"),
+        // Nothing is changed twice, and nothing that is not there is removed.
+        ("v2", "r1", "voters=(2)"),
+        ("v1 v2", "l1", "voters=(2) learners=(1)"),
+        ("v1 v2 l1", "l1", "voters=(2) learners=(1)"),
+        ("v1 v2", "u1 u2 u3 u1 u2 u3", "voters=(1 2)"),
+        ("v1", "v2 u1", "voters=(1 2)"),
+        // Demoted and promoted, and the other way round.
+        ("v1 v2 v3", "l1 v1", "voters=(1 2 3)"),
+        ("v1 v2 v3", "v2 l2", "voters=(1 3) learners=(2)"),
+        ("v1 v3 l2", "v2", "voters=(1 2 3)"),
+        // One voter and any number of learners.
+        ("v1", "v2 l3", "voters=(1 2) learners=(3)"),
+        ("v1 v2 l3", "l2 l3 l4 l5", "voters=(1) learners=(2 3 4 5)"),
+        ("v1 l2 l3 l4 l5", "r2 r3 r4 r5", "voters=(1)"),
         // Through more than one voter, but one in the end.
         ("v1", "v2 v3 r3", "voters=(1 2)"),
         ("v1", "v2 l2 v3", "voters=(1 3) learners=(2)"),
@@ -39,6 +53,24 @@ fn joint_changes_and_what_is_left_of_them() {
     for (start, ccs, joint, left) in [
         ("v1", "", "voters=(1)&&(1)", "voters=(1)"),
         ("v1", "v2 v3", "voters=(1 2 3)&&(1)", "voters=(1 2 3)"),
+        (
+            "v1",
+            "r1 r2 r9 v2 v3 v4 v2 v3 v4 l2 l2 r4 r4 l1 l1",
+            "voters=(3)&&(1) learners=(2) learners_next=(1)",
+            "voters=(3) learners=(1 2)",
+        ),
+        (
+            "v1",
+            "v2 l1",
+            "voters=(2)&&(1) learners_next=(1)",
+            "voters=(2) learners=(1)",
+        ),
+        (
+            "v1",
+            "r1 v2 v3 l4",
+            "voters=(2 3)&&(1) learners=(4)",
+            "voters=(2 3) learners=(4)",
+        ),
         (
             "v1 v2 v3",
             "r1 r2 v4",
@@ -125,6 +157,13 @@ fn refused_changes() {
         ("v1", "simple", "r1 v2", many),
         ("v1 v2 v3", "simple", "r1 r2", many),
         ("v1 v2", "simple", "l1 v3", many),
+        ("v1 v2 l3", "simple", "r1 v5", many),
+        ("v1 v2 l3", "simple", "l1 v5", many),
+        ("v1 v2 l3", "simple", "v3 v4", many),
+        ("v1 v2 l3", "simple", "r1 r2", all),
+        ("v1 v2 l3", "simple", "l1 l2", all),
+        ("v1 l2", "simple", "r1", all),
+        ("", "enter", "", "can't make a zero-voter config joint"),
         ("", "enter", "v1", "can't make a zero-voter config joint"),
         ("v1", "enter", "r1", all),
         ("v1", "enter", "l1", all),
@@ -141,7 +180,9 @@ fn refused_changes() {
     let mut joint = tracker("v1");
     let entered = Changer::new(&joint, 10).enter_joint(true, &changes("v2"));
     adopt(&mut joint, entered).unwrap();
-    assert_eq!(refused(&joint, "enter", "v3"), "config is already joint");
+    for ccs in ["", "v3", "v12"] {
+        assert_eq!(refused(&joint, "enter", ccs), "config is already joint");
+    }
     assert_eq!(
         refused(&joint, "simple", "v3"),
         "can't apply simple config change in joint config"
