@@ -38,7 +38,61 @@ pub enum Command {
     Status(StatusArgs),
     /// Show or change who is in the cluster
     Members(MembersArgs),
+    /// Copy the whole state into a file, while the cluster serves
+    Backup(BackupArgs),
+    /// Make a directory for a new cluster of one node from such a file
+    Restore(RestoreArgs),
+    /// Make a node's directory a new cluster of its own, when a majority is lost for good
+    Recover(RecoverArgs),
 }
+
+/// `kvexample backup`
+#[derive(Debug, Args)]
+pub struct BackupArgs {
+    /// Where to; a file that does not exist yet
+    pub file: PathBuf,
+    /// From whom.
+    #[command(flatten)]
+    pub to: Endpoints,
+}
+
+/// `kvexample restore`
+#[derive(Debug, Args)]
+pub struct RestoreArgs {
+    /// What `backup` wrote
+    pub file: PathBuf,
+    /// The new cluster's only node
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=crate::kvstore::MAX_MEMBER_ID))]
+    pub id: u64,
+    /// Where its Raft transport is to listen
+    #[arg(long, value_name = "HOST:PORT")]
+    pub addr: String,
+    /// The directory; new, or empty [default: ./kvexample-ID]
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// The new cluster's token
+    #[arg(long, default_value = TOKEN)]
+    pub token: String,
+}
+
+/// `kvexample recover`
+///
+/// Take the node whose log goes furthest (kvexample status). Writes that only the lost nodes had are lost.
+#[derive(Debug, Args)]
+pub struct RecoverArgs {
+    /// The directory of a node that is stopped
+    #[arg(long, value_name = "DIR")]
+    pub force_new_cluster: PathBuf,
+    /// Where its Raft transport is to listen, if elsewhere than before
+    #[arg(long, value_name = "HOST:PORT")]
+    pub addr: Option<String>,
+    /// The token that it was started with; only printed
+    #[arg(long, default_value = TOKEN)]
+    pub token: String,
+}
+
+/// The token where none is given.
+pub const TOKEN: &str = "kvexample";
 
 /// `kvexample demo`
 #[derive(Debug, Args)]
@@ -65,7 +119,7 @@ pub struct ServeArgs {
     /// members and, unless --listen is given, itself.
     #[arg(long, value_name = "LIST")]
     pub cluster: Option<PeerList>,
-    /// Where the node keeps its log and snapshots [default: ./kvexample-<ID>]
+    /// Where the node keeps its log and snapshots [default: ./kvexample-ID]
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
     /// The port of the HTTP API
@@ -84,7 +138,7 @@ pub struct ServeArgs {
     #[arg(long, value_name = "HOST:PORT")]
     pub advertise_http: Option<String>,
     /// Nodes of clusters with different tokens do not talk to each other
-    #[arg(long, default_value = "kvexample")]
+    #[arg(long, default_value = TOKEN)]
     pub token: String,
     /// Limits and times.
     #[command(flatten)]
@@ -390,6 +444,9 @@ mod tests {
             "kvexample members add 127.0.0.1:42379 --id 4 --learner",
             "kvexample members promote 4 --force",
             "kvexample members remove 3",
+            "kvexample backup f -e a:1",
+            "kvexample restore f --id 1 --addr 127.0.0.1:12379 --data-dir d",
+            "kvexample recover --force-new-cluster d",
         ] {
             if let Err(e) = Cli::try_parse_from(line.split(' ')) {
                 panic!("{line}: {e}");

@@ -210,6 +210,51 @@ impl Client {
         parse(&answer, &ask)
     }
 
+    /// Writes a [backup](crate::backup) of all that was acknowledged before this was called. `to` is written to as it comes: check it afterwards.
+    ///
+    /// # Errors
+    /// [`Error::Unreachable`]: no node could begin; [`Error::Refused`]; [`Error::Io`]: it broke off.
+    pub fn backup(&mut self, to: &mut dyn std::io::Write) -> Result<(), Error> {
+        let until = Instant::now() + self.patience;
+        let mut answer = loop {
+            let endpoint = self
+                .endpoints
+                .get(self.preferred % self.endpoints.len().max(1));
+            let Some(endpoint) = endpoint.cloned() else {
+                return Err(Error::Config("no endpoint is given".into()));
+            };
+            // However long it takes as a whole, the beginning comes soon.
+            let request = self.agent.get(format!("http://{endpoint}/backup"));
+            let sent = request
+                .config()
+                .timeout_recv_response(Some(ATTEMPT))
+                .build()
+                .call();
+            let last = match sent {
+                Ok(answer) if answer.status() == 200 => break answer,
+                Ok(mut answer) => {
+                    let text = answer.body_mut().read_to_vec().unwrap_or_default();
+                    match serde_json::from_slice::<ErrorBody>(&text) {
+                        Ok(body) => body.message,
+                        Err(_) => format!("{endpoint} is not a node of kvexample"),
+                    }
+                }
+                Err(e) => format!("{endpoint}: {e}"),
+            };
+            self.preferred += 1;
+            if Instant::now() >= until {
+                return Err(self.unreachable(last, MayBeApplied::No));
+            }
+            std::thread::sleep(PAUSE);
+        };
+        let mut body = answer.body_mut().as_reader();
+        let copied = std::io::copy(&mut body, to);
+        copied.map(drop).map_err(|source| Error::Io {
+            action: "copy the backup",
+            source,
+        })
+    }
+
     fn change<'a>(
         &mut self,
         method: &'static str,

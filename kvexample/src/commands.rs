@@ -1,5 +1,6 @@
 //! What the command line's commands do. Go: main.go
 
+mod backup;
 mod client;
 mod demo;
 mod serve;
@@ -19,6 +20,9 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Del(args) => client::del(args),
         Command::Status(args) => client::status(args),
         Command::Members(args) => client::members(args),
+        Command::Backup(args) => backup::backup(args),
+        Command::Restore(args) => backup::restore(args),
+        Command::Recover(args) => backup::recover(args),
     };
     match done {
         Ok(code) => code,

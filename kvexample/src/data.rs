@@ -1,5 +1,6 @@
 //! A node's directory: made, opened, and held against who the node is said to be. Go: the waldir and snapdir of raftexample; etcd's membership and cluster id
 
+use crate::config::random;
 use crate::error::Error;
 use crate::kvstore::fingerprint;
 use crate::raft::{Upto, replay};
@@ -139,6 +140,16 @@ pub fn cluster_id(token: &str, members: &[(u64, String)]) -> u64 {
         )
         .collect();
     token_half(token) << 32 | fingerprint(&parts) & 0xffff_ffff
+}
+
+/// The id of a cluster that begins with one node and another's data: none like it was ever there.
+pub(crate) fn new_cluster_id(token: &str) -> u64 {
+    renewed(token_half(token) << 32)
+}
+
+/// The id of a new cluster with the token of an old one.
+pub(crate) fn renewed(old: u64) -> u64 {
+    half(old) << 32 | random() & 0xffff_ffff
 }
 
 /// Never 0: no cluster's id is, which stands for unknown.

@@ -332,6 +332,9 @@ pub enum Error {
         /// What is wrong with it.
         source: storage_wal::Error,
     },
+    /// A file is no backup, or not a whole one; nothing was changed.
+    #[error("the backup cannot be used: {0}")]
+    Backup(String),
     /// A thread or a runtime could not be made; nothing was started.
     #[error("cannot start: {0}")]
     Start(#[source] Box<dyn std::error::Error + Send + Sync>),

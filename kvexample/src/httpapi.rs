@@ -8,10 +8,12 @@
 //! | `GET /members`, `?consistency=stale` | 200 with the list |
 //! | `POST /members` | 201, once the configuration changed |
 //! | `POST /members/{id}/promote`, `DELETE /members/{id}`, `?force=true` | 200 |
+//! | `GET /backup` | 200, the whole state, streamed: [`backup`](crate::backup) |
 //! | `GET /status` | 200, of this node alone |
 //!
 //! Every other answer has an [`ErrorBody`](crate::error::ErrorBody).
 
+mod backup;
 mod body;
 mod forward;
 mod headers;
@@ -137,12 +139,18 @@ async fn route(api: &Api, request: Request) -> Result<Response, Failure> {
             drop(request);
             members::list(api, &uri).await
         }
+        (["backup"], &Method::GET) => {
+            let _admitted = api.admit()?;
+            drop(request);
+            backup::stream(api).await
+        }
         (["members"], &Method::POST)
         | (["members", _, "promote"], &Method::POST)
         | (["members", _], &Method::DELETE) => {
             let _admitted = api.admit()?;
             members::change(api, &segments, request).await
         }
+        (["backup"], _) => Err(Failure::MethodNotAllowed("GET")),
         (["status"], _) => Err(Failure::MethodNotAllowed("GET, HEAD")),
         (["members"], _) => Err(Failure::MethodNotAllowed("GET, HEAD, POST")),
         (["members", _], _) => Err(Failure::MethodNotAllowed("DELETE")),

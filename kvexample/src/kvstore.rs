@@ -235,6 +235,13 @@ impl State {
         &self.members
     }
 
+    /// The same keys and sessions in a cluster with one member.
+    #[must_use]
+    pub fn alone(mut self, id: u64, addr: &str) -> Self {
+        self.members = Members::alone(id, addr);
+        self
+    }
+
     /// What became of a request with this id, if it was applied and is remembered, or why it never will be.
     #[must_use]
     pub fn outcome_of(&self, id: &RequestId<'_>) -> Option<Applied> {

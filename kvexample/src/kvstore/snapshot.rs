@@ -10,10 +10,13 @@ use super::codec::{Reader, Writer};
 use super::{DecodeError, Members, Sessions, State, Stored};
 use bytes::Bytes;
 use rpds::RedBlackTreeMapSync;
+use std::convert::Infallible;
 use std::sync::Arc;
 
 const MAGIC: &[u8; 4] = b"TKKV";
 const VERSION: u8 = 1;
+/// About how long a piece is.
+const PIECE: usize = 64 << 10;
 
 impl State {
     /// The state as bytes; equal states give equal bytes.
@@ -27,7 +30,22 @@ impl State {
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let payload: usize = self.iter().map(|(k, v)| k.len() + v.value.len() + 16).sum();
-        let mut w = Writer::with_capacity(payload + 1024);
+        let mut all = Vec::with_capacity(payload + 1024);
+        let done: Result<(), Infallible> = self.encode_to(&mut |piece| {
+            all.extend_from_slice(piece);
+            Ok(())
+        });
+        match done {
+            Ok(()) => all,
+        }
+    }
+
+    /// The same bytes in pieces, for a state that is too large to be held twice.
+    ///
+    /// # Errors
+    /// Those of `emit`, which gets the pieces.
+    pub fn encode_to<E>(&self, emit: &mut dyn FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
+        let mut w = Writer::with_capacity(PIECE + 1024);
         w.0.extend_from_slice(MAGIC);
         w.byte(VERSION);
         w.number(self.index);
@@ -38,10 +56,14 @@ impl State {
             w.bytes(&stored.value);
             w.number(stored.index);
             w.number(stored.term);
+            if w.0.len() >= PIECE {
+                emit(&w.0)?;
+                w.0.clear();
+            }
         }
         self.members.encode(&mut w);
         self.sessions.encode(&mut w);
-        w.0
+        emit(&w.0)
     }
 
     /// Reads what [`encode`](Self::encode) wrote. Values are copied out of `data`. Go: recoverFromSnapshot

@@ -207,3 +207,180 @@ fn what_cannot_be_started_says_why() {
     assert_eq!(code, Some(1));
     assert!(text.contains("no answer from"), "{text}");
 }
+
+/// A free address, and its port.
+fn free_port() -> (String, String) {
+    let addr = free_addr();
+    let port = addr.rsplit_once(':').unwrap().1.to_owned();
+    (addr, port)
+}
+
+/// Runs a command that is to fail, and returns its exit code and what it says.
+fn fails(args: &[&str]) -> (i32, String) {
+    let out = Command::new(env!("CARGO_BIN_EXE_kvexample"))
+        .args(args)
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&out.stderr).into_owned();
+    assert!(!out.status.success(), "{args:?}");
+    (out.status.code().unwrap(), text)
+}
+
+/// Runs a command that is to succeed.
+fn works(args: &[&str]) -> String {
+    let out = Command::new(env!("CARGO_BIN_EXE_kvexample"))
+        .args(args)
+        .output()
+        .unwrap();
+    let err = String::from_utf8_lossy(&out.stderr).into_owned();
+    assert!(out.status.success(), "{args:?}: {err}");
+    String::from_utf8_lossy(&out.stdout).into_owned()
+}
+
+#[test]
+fn a_backup_is_whole_or_refused_and_begins_a_new_cluster() {
+    let (_, nodes) = processes(3, &QUICK);
+    leader_of(&nodes);
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    let (file, data) = (path("backup"), path("data"));
+    // More than one piece, and more than a client's buffer.
+    let mut client = nodes[0].client();
+    for n in 0..12u8 {
+        client.put(&[b'k', n], &vec![n; 1 << 20], None).unwrap();
+    }
+    let put = client.put(b"last", b"one", None).unwrap();
+    let told = works(&["backup", &file, "--endpoints", &nodes[1].http]);
+    assert!(told.contains("13 keys"), "{told}");
+    let (_, text) = fails(&["backup", &file, "--endpoints", &nodes[1].http]);
+    assert!(text.contains("is there already"), "{text}");
+    drop(nodes);
+
+    let (addr, _) = free_port();
+    let restore = |file: &str, data: &str| {
+        let args = ["restore", file, "--id", "7", "--addr", &addr];
+        [&args[..], &["--data-dir", data]]
+            .concat()
+            .iter()
+            .map(|a| (*a).to_owned())
+            .collect::<Vec<_>>()
+    };
+    let bad = path("bad");
+    let mut bytes = std::fs::read(&file).unwrap();
+    for damage in ["cut", "flipped"] {
+        match damage {
+            "cut" => std::fs::write(&bad, &bytes[..bytes.len() - 1]).unwrap(),
+            _ => {
+                bytes[1000] ^= 1;
+                std::fs::write(&bad, &bytes).unwrap();
+            }
+        }
+        let args = restore(&bad, &data);
+        let (_, text) = fails(&args.iter().map(String::as_str).collect::<Vec<_>>());
+        assert!(
+            text.contains("the backup cannot be used"),
+            "{damage}: {text}"
+        );
+        assert!(!std::path::Path::new(&data).exists());
+    }
+    let args = restore(&file, &data);
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    works(&args);
+    let (_, text) = fails(&args);
+    assert!(text.contains("is not empty"), "{text}");
+
+    let place = Place::new(7, addr);
+    let alone = Process::come_back(&place, std::path::Path::new(&data), &QUICK).unwrap();
+    let mut client = alone.client();
+    let found = client.get(b"last", false).unwrap().unwrap();
+    assert_eq!(
+        (found.value.as_slice(), found.index),
+        (&b"one"[..], put.index)
+    );
+    for n in 0..12u8 {
+        let found = client.get(&[b'k', n], false).unwrap().unwrap();
+        assert_eq!(found.value, vec![n; 1 << 20]);
+    }
+    let members = client.members(false).unwrap().members;
+    assert_eq!(members.iter().map(|m| m.id).collect::<Vec<_>>(), [7]);
+    client.put(b"after", b"it", Some(0)).unwrap();
+}
+
+#[test]
+fn a_node_whose_majority_is_lost_begins_a_cluster_of_its_own() {
+    let (places, mut nodes) = processes(3, &QUICK);
+    leader_of(&nodes);
+    let mut last = nodes.pop().unwrap();
+    last.client().put(b"k", b"v", None).unwrap();
+    assert_eq!(cli(&last.http, &["get", "k"]), "v");
+    nodes.drain(..).for_each(Process::kill);
+    let place = places[2].clone();
+    let data = place.data();
+    let dir = data.to_str().unwrap();
+    let (_, text) = fails(&["recover", "--force-new-cluster", dir]);
+    assert!(text.contains("locked"), "while it runs: {text}");
+    last.signal("KILL");
+    eventually("its end", || last.has_ended());
+    let told = works(&["recover", "--force-new-cluster", dir]);
+    assert!(
+        told.contains("1 keys") && told.contains("node 3 alone"),
+        "{told}"
+    );
+    assert!(data.join("member.before-recovery-1/wal").exists());
+
+    let alone = Process::come_back(&place, &data, &QUICK).unwrap();
+    assert_eq!(cli(&alone.http, &["get", "k"]), "v");
+    cli(&alone.http, &["put", "k", "w"]);
+    let members = alone.client().members(false).unwrap().members;
+    assert_eq!(members.iter().map(|m| m.id).collect::<Vec<_>>(), [3]);
+    // One of the old cluster is turned away: it stays without a leader.
+    let old = Process::serve(&places[0], &places, &QUICK).unwrap();
+    eventually("the refusal", || {
+        let report = old.client().status().ok()?;
+        let refused = |e: &Option<String>| {
+            e.as_ref()
+                .is_some_and(|e| e.contains("the cluster ids differ"))
+        };
+        report
+            .connections
+            .iter()
+            .any(|c| c.id == 3 && refused(&c.last_error))
+            .then_some(())
+    });
+}
+
+#[test]
+fn a_damaged_directory_ends_with_2_and_names_the_command_that_helps() {
+    let (places, nodes) = processes(1, &QUICK);
+    for n in 0..20u8 {
+        nodes[0].client().put(&[n], &[n; 100], None).unwrap();
+    }
+    let stopped = nodes.into_iter().next().unwrap();
+    stopped.signal("TERM");
+    assert!(stopped.wait().success());
+    let wal = places[0].data().join("member/wal");
+    let segment = std::fs::read_dir(&wal)
+        .unwrap()
+        .map(|e| e.unwrap().path())
+        .find(|p| p.to_str().unwrap().ends_with("-0000000000000000.wal"))
+        .unwrap();
+    let mut bytes = std::fs::read(&segment).unwrap();
+    bytes[2000] ^= 1;
+    std::fs::write(&segment, &bytes).unwrap();
+    let data = places[0].data();
+    let dir = data.to_str().unwrap();
+    let serve = ["serve", "--id", "1", "--port", "0", "--data-dir", dir];
+    let (code, text) = fails(&serve);
+    assert_eq!(code, 2, "{text}");
+    assert!(
+        text.contains("corrupt log") && text.contains(&format!("verify {dir}")),
+        "{text}"
+    );
+    std::fs::remove_file(wal.join("durable.mark")).unwrap();
+    let (code, text) = fails(&serve);
+    assert_eq!(code, 2, "{text}");
+    assert!(
+        text.contains(&format!("repair --without-mark {dir}")),
+        "{text}"
+    );
+}

@@ -14,7 +14,7 @@ use kvexample::{DataDir, Exit, Place as Member, Server, ServerConfig, random};
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
@@ -424,6 +424,8 @@ pub struct Place {
     pub raft: String,
     /// Where it listens, if elsewhere.
     pub listen: Option<String>,
+    /// Its HTTP port; 0: any.
+    pub port: u16,
     /// Holds its data.
     pub dir: Arc<TempDir>,
 }
@@ -434,6 +436,7 @@ impl Place {
             id,
             raft,
             listen: None,
+            port: 0,
             dir: Arc::new(tempfile::tempdir().unwrap()),
         }
     }
@@ -459,14 +462,20 @@ impl Process {
             .iter()
             .map(|p| format!("{}={}", p.id, p.raft))
             .collect();
+        let list = list.join(",");
+        let more = [&["--cluster", &list][..], more].concat();
+        Self::come_back(place, &place.data(), &more)
+    }
+
+    /// Starts `serve` on a directory that knows the members; `Err` as above.
+    pub fn come_back(place: &Place, data: &Path, more: &[&str]) -> Result<Self, String> {
         let mut command = Command::new(env!("CARGO_BIN_EXE_kvexample"));
         command
-            .args(["serve", "--port", "0", "--id"])
+            .args(["serve", "--port", &place.port.to_string(), "--id"])
             .arg(place.id.to_string())
-            .args(["--cluster", &list.join(",")])
             .args(["--segment-bytes", "4000000", "--reserve-bytes", "4000000"])
             .arg("--data-dir")
-            .arg(place.data())
+            .arg(data)
             .args(more)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
