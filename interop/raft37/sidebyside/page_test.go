@@ -181,3 +181,26 @@ func TestColouringKeepsTheText(t *testing.T) {
 		}
 	}
 }
+
+func TestSpeedShowsTheLatestReport(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "benches", "results")
+	if s, err := readSpeed(dir); s != nil || err != nil {
+		t.Fatalf("without results: %v, %v", s, err)
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	put(t, filepath.Join(dir, "README.md"), "# Comparison\n\nOn <x>.\n\n| case | figure |\n|---|---|\n| a | **1** |\n\n## Plots\n\n![a.svg](a.svg)\n")
+	put(t, filepath.Join(dir, "a.svg"), `<?xml version="1.0"?><svg width="8" height="4" xmlns="http://www.w3.org/2000/svg"><script>bad()</script><line/></svg>`)
+	s, err := readSpeed(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := `<h3>Comparison</h3><p>On &lt;x&gt;.</p><div class="wide"><table><tr><th>case</th><th>figure</th></tr><tr><td>a</td><td><b>1</b></td></tr></table></div>`
+	if s.From != "benches/results/README.md" || string(s.Body) != want {
+		t.Errorf("%s: %s", s.From, s.Body)
+	}
+	if len(s.Plots) != 1 || string(s.Plots[0].SVG) != `<svg viewBox="0 0 8 4" xmlns="http://www.w3.org/2000/svg"><line/></svg>` {
+		t.Errorf("%v", s.Plots)
+	}
+}

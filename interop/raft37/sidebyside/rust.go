@@ -292,7 +292,7 @@ func (t *rustTree) fill(r *row, item, path string) error {
 	return nil
 }
 
-// score says how well an item fits: by its name, then by the alias, then by the type that it belongs to. Negative: not at all.
+// score says how well an item fits: by its name, then by the type that it belongs to, then by the alias. Negative: not at all.
 func (it *rustItem) score(src string, r *row, item string) int {
 	name := item[strings.LastIndex(item, ":")+1:]
 	if it.name != name && !(it.keyword == "impl" && strings.Contains(it.name, name)) {
@@ -306,8 +306,8 @@ func (it *rustItem) score(src string, r *row, item string) int {
 	if strings.Contains(src[it.begin:it.end], `alias = "`+goName+`"`) {
 		s += 8
 	}
-	if recv != "" && strings.Contains(strings.ToLower(it.in), strings.ToLower(recv)) {
-		s += 4
+	if recv != "" && regexp.MustCompile(`(?i)\b`+regexp.QuoteMeta(recv)+`\b`).MatchString(it.in) {
+		s += 10
 	}
 	if strings.HasPrefix(it.in, "mod tests") || it.keyword == "impl" {
 		s -= 6

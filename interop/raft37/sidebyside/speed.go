@@ -36,7 +36,7 @@ func readSpeed(dir string) (*speed, error) {
 			if err != nil {
 				return err
 			}
-			if t := info.ModTime().UnixNano(); t > newest && !strings.EqualFold(d.Name(), "README.md") {
+			if t := info.ModTime().UnixNano(); t > newest {
 				report, newest = path, t
 			}
 		case ".svg":
@@ -53,7 +53,11 @@ func readSpeed(dir string) (*speed, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &speed{From: filepath.Base(report), Body: markdown(string(text))}
+	body, _, _ := strings.Cut(string(text), "\n## Plots\n") // they are shown themselves
+	s := &speed{Body: markdown(body)}
+	if s.From, err = filepath.Rel(filepath.Dir(filepath.Dir(dir)), report); err != nil {
+		return nil, err
+	}
 	names := plots[filepath.Dir(report)]
 	sort.Strings(names)
 	for _, name := range names {
