@@ -128,7 +128,10 @@ function show(name) {
   verdict.className = run.differs ? "no" : "ok";
   verdict.textContent = run.differs ? `${run.differs} lines differ` : `equal, all ${run.etcd.length} lines`;
   if (run.panicked) verdict.textContent += `; etcd panicked: ${run.panicked}`;
+  const foreign = run.etcd.findIndex((line) => line === "unknown command");
+  if (foreign > 1) verdict.textContent += `; etcd's rafttest has no ${run.etcd[foreign - 2].split(" ")[0]}, so what follows compares nothing`;
   $("which").hidden = !run.differs;
+  $("side").value = run.ours && !events(run.etcd).some((e) => e.msg) ? "ours" : "etcd";
   const box = document.createDocumentFragment(), ours = run.ours || run.etcd;
   const rows = run.rows || run.etcd.map((_, i) => [i, i]);
   const kinds = [classify(run.etcd), classify(ours)];
