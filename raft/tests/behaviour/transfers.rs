@@ -208,3 +208,17 @@ fn a_node_that_is_no_member_does_not_take_over() {
     }
     assert_eq!(n.state(), Follower);
 }
+
+/// A follower that gets a request which another has sent on, with its term, sends it on too: etcd's process ends there.
+#[test]
+fn a_request_may_be_sent_on_twice() {
+    let mut net = group();
+    let m = msg(MessageType::MsgTransferLeader, 3, 1);
+    assert_eq!(net.at(2).step(m), Ok(Outcome::Forwarded { to: 1 }));
+    let out = net.at(2).drive();
+    let sent: Vec<_> = out.iter().map(|m| (m.from, m.to, m.term)).collect();
+    assert_eq!(sent, [(3, 1, 1)]);
+    net.queue.extend(out);
+    net.settle();
+    assert_node_1(&mut net, Follower, 3);
+}
