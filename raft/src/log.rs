@@ -222,8 +222,12 @@ impl<S: Storage> RaftLog<S> {
         while index > 0 {
             match self.term(index) {
                 Ok(ours) if ours <= term => return Ok(EntryId::new(ours, index)),
-                // Whole terms are skipped at once where their beginning is known.
-                Ok(_) => index = self.terms.run_at(index).map_or(index, |r| r.index.max(1)) - 1,
+                // Whole terms are skipped at once where their beginning is known, but not beyond what is compacted: terms are not known there.
+                Ok(_) => {
+                    let kept = self.first_index()?.saturating_sub(1);
+                    let begin = self.terms.run_at(index).map_or(index, |r| r.index);
+                    index = begin.max(kept).max(1).min(index) - 1;
+                }
                 Err(LogError::Fault(f)) => return Err(f),
                 Err(_) => return Ok(EntryId::new(0, index)),
             }

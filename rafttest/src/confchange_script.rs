@@ -1,11 +1,15 @@
-//! The commands `simple`, `enter-joint` and `leave-joint`. Go: confchange/datadriven_test.go
+//! The commands `simple`, `enter-joint`, `leave-joint`, and `restore`, which is ours. Go: confchange/datadriven_test.go
 //!
 //! A script is one group's membership: each command changes what the one before left. The input is a list of changes in the notation
-//! of [`conf_changes_from_string`].
+//! of [`conf_changes_from_string`]. `restore` replaces the group by what a stored configuration describes:
+//!
+//! ```text
+//! restore voters=(1,2) learners=(3) outgoing=(1,4) learners-next=(4) autoleave=true
+//! ```
 
 use crate::datadriven::{Fatal, TestData};
-use raft::confchange::{Changer, Error};
-use raft::raftpb::{ConfChangeSingle, conf_changes_from_string};
+use raft::confchange::{Changer, Error, restore};
+use raft::raftpb::{ConfChangeSingle, ConfState, conf_changes_from_string};
 use raft::tracker::{Config, ProgressMap, ProgressTracker};
 
 /// What a change leads to.
@@ -83,9 +87,30 @@ impl ConfChangeEnv {
                 changer.enter_joint(auto_leave, ccs)
             }
             "leave-joint" => changer.leave_joint(),
+            "restore" => {
+                let fresh = ProgressTracker::new(10, 0);
+                restore(&Changer::new(&fresh, self.last_index), &conf_state(d)?)
+            }
             _ => return Ok(None),
         }))
     }
+}
+
+fn conf_state(d: &TestData) -> Result<ConfState, Fatal> {
+    let mut cs = ConfState::default();
+    for arg in &d.cmd_args {
+        for i in 0..arg.vals.len() {
+            match arg.key.as_str() {
+                "voters" => cs.voters.push(arg.scan(i)?),
+                "learners" => cs.learners.push(arg.scan(i)?),
+                "outgoing" => cs.voters_outgoing.push(arg.scan(i)?),
+                "learners-next" => cs.learners_next.push(arg.scan(i)?),
+                "autoleave" => cs.auto_leave = arg.scan(i)?,
+                _ => {}
+            }
+        }
+    }
+    Ok(cs)
 }
 
 #[cfg(test)]
@@ -130,6 +155,14 @@ simple
 x1
 ----
 unknown input: x1
+
+restore voters=(1,2) outgoing=(1,3) learners=(4) learners-next=(3) autoleave=true
+----
+voters=(1 2)&&(1 3) learners=(4) learners_next=(3) autoleave
+1: StateProbe match=0 next=6
+2: StateProbe match=0 next=6
+3: StateProbe match=0 next=6
+4: StateProbe match=0 next=6 learner
 
 swap
 ----

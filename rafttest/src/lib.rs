@@ -57,6 +57,7 @@
 
 mod confchange_script;
 pub mod datadriven;
+pub mod differential;
 mod error;
 mod files;
 pub mod generate;
@@ -74,8 +75,8 @@ pub use confchange_script::ConfChangeEnv;
 pub use error::Error;
 pub use files::walk;
 pub use interaction::{
-    CommandError, InteractionEnv, LEVEL_NAMES, Node, NodeOptions, Recipient, RedirectLogger,
-    ScriptStorage,
+    CommandError, Departure, InteractionEnv, LEVEL_NAMES, Node, NodeOptions, Recipient,
+    RedirectLogger, ScriptStorage,
 };
 pub use network::{Delivery, Faults, Network, NetworkStats};
 pub use properties::{Properties, Property, Violation};

@@ -1,7 +1,7 @@
 //! The three kinds of scripts, and running one. Go: TestInteraction, TestDataDriven, TestConfChangeDataDriven
 
 use crate::datadriven::{Fatal, Reader, Report, Step, TestData, run_test};
-use crate::interaction::COMMANDS;
+use crate::interaction::{COMMANDS, Departure};
 use crate::properties::Violation;
 use crate::{ConfChangeEnv, InteractionEnv, quorum_script};
 use raft::Tracer;
@@ -46,7 +46,7 @@ impl Kind {
     fn of_command(cmd: &str) -> Option<Self> {
         match cmd {
             "committed" | "vote" => Some(Self::Quorum),
-            "simple" | "enter-joint" | "leave-joint" => Some(Self::ConfChange),
+            "simple" | "enter-joint" | "leave-joint" | "restore" => Some(Self::ConfChange),
             _ => COMMANDS.contains(&cmd).then_some(Self::Interaction),
         }
     }
@@ -61,6 +61,8 @@ pub struct Outcome {
     pub report: Report,
     /// Where its nodes violated the paper's properties. Whether that is a failure depends on the script: some forge messages.
     pub violations: Vec<Violation>,
+    /// Where etcd was left on purpose.
+    pub departures: Vec<Departure>,
 }
 
 /// Runs a script; `source_name` appears in positions.
@@ -92,7 +94,7 @@ pub fn run_script_traced(
 
 fn run(source_name: &str, text: &str, mut env: InteractionEnv) -> Result<Outcome, Fatal> {
     let kind = Kind::of(source_name, text)?;
-    let mut violations = Vec::new();
+    let (mut violations, mut departures) = (Vec::new(), Vec::new());
     let report = match kind {
         Kind::Quorum => run_test(source_name, text, quorum_script::handle)?,
         Kind::ConfChange => {
@@ -102,6 +104,7 @@ fn run(source_name: &str, text: &str, mut env: InteractionEnv) -> Result<Outcome
         Kind::Interaction => {
             let report = run_test(source_name, text, |d: &TestData| env.handle(d))?;
             violations = env.violations().to_vec();
+            departures = env.departures().to_vec();
             report
         }
     };
@@ -109,5 +112,6 @@ fn run(source_name: &str, text: &str, mut env: InteractionEnv) -> Result<Outcome
         kind,
         report,
         violations,
+        departures,
     })
 }

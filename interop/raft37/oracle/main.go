@@ -1,61 +1,79 @@
-// Oracle runs interaction scripts through etcd-io/raft's own rafttest and prints them with the outputs that etcd gives.
+// Oracle runs scripts through etcd-io/raft's own code and prints them with the outputs that etcd gives: interaction scripts through its rafttest, the
+// scripts about quorums and configuration changes through its packages quorum and confchange.
 //
 //	oracle OUTDIR SCRIPT...
 //
-// writes each script under its base name to OUTDIR. A script on which etcd panics is cut before the command that it panics on, and a line
+// writes each script under its base name to OUTDIR. A script on which etcd panics, or whose command never ends, is cut before that command; what etcd did
+// until then can still be compared. A line on standard output says so:
 //
 //	panicked SCRIPT: REASON
+//	endless SCRIPT
+//	wrong SCRIPT
 //
-// says so; what etcd did until then can still be compared.
+// The last one is for a script that asks for something that there is not; its output is worth nothing.
 //
-// Built with `-tags with_tla` it also writes what etcd traces of each script, as NDJSON beside it: see trace.go.
+// Built with `-tags with_tla` it also writes what etcd traces of each interaction script, as NDJSON beside it: see trace.go.
 package main
 
 import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"reflect"
 	"strings"
 	"testing"
-	"unsafe"
 
 	"github.com/cockroachdb/datadriven"
-	"go.etcd.io/raft/v3"
-	"go.etcd.io/raft/v3/rafttest"
 )
 
-// setRandomizedElectionTimeout reaches the field that etcd's own setter, which lives in its test files, sets.
-func setRandomizedElectionTimeout(node *raft.RawNode, timeout int) {
-	core := reflect.ValueOf(node).Elem().FieldByName("raft").Elem()
-	field := core.FieldByName("randomizedElectionTimeout")
-	*(*int)(unsafe.Pointer(field.UnsafeAddr())) = timeout
+// handler runs one command and returns what it prints.
+type handler func(t *testing.T, d *datadriven.TestData) string
+
+// handlerFor gives the handler for the kind of script that the command belongs to.
+func handlerFor(cmd string, trace *trace) handler {
+	switch cmd {
+	case "committed", "vote":
+		return handleQuorum
+	case "simple", "enter-joint", "leave-joint", "restore":
+		return newMembership().handle
+	}
+	return newGroup(trace).handle
 }
 
 // scriptTest rewrites the script at path in place.
 func scriptTest(path string) testing.InternalTest {
-	return testing.InternalTest{Name: filepath.Base(path), F: func(t *testing.T) {
+	name := filepath.Base(path)
+	return testing.InternalTest{Name: name, F: func(t *testing.T) {
+		defer func() {
+			if t.Failed() {
+				fmt.Printf("wrong %s\n", name)
+			}
+		}()
 		trace := newTrace(path)
 		defer trace.close(t)
-		env := rafttest.NewInteractionEnv(&rafttest.InteractionOpts{
-			OnConfig:                     trace.onConfig,
-			SetRandomizedElectionTimeout: setRandomizedElectionTimeout,
-		})
-		dead := false
+		var handle handler
+		dead, command := false, 0
 		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) (out string) {
 			if dead {
 				return "not run\n"
+			}
+			if handle == nil {
+				handle = handlerFor(d.Cmd, trace)
 			}
 			defer func() {
 				if p := recover(); p != nil {
 					dead = true
 					trace.cut()
-					out = panicked
-					fmt.Printf("panicked %s: %v\n", filepath.Base(path), p)
+					out = died
+					if p == errEndless {
+						fmt.Printf("endless %s\n", name)
+					} else {
+						fmt.Printf("panicked %s: %v\n", name, p)
+					}
 				}
 			}()
-			trace.begin(env, d)
-			return singleBlanks(env.Handle(t, *d))
+			command++
+			begin(name, command)
+			return handle(t, d)
 		})
 		if dead {
 			cut(t, path)
@@ -63,38 +81,22 @@ func scriptTest(path string) testing.InternalTest {
 	}}
 }
 
-// singleBlanks makes the one line that prints a protobuf message with %v the same in every build: the protobuf library puts one or two blanks between
-// fields, by a hash of the program it is linked into, so that nobody compares its text.
-func singleBlanks(out string) string {
-	if !strings.Contains(out, "not in the ConfState") {
-		return out
-	}
-	lines := strings.Split(out, "\n")
-	for i, line := range lines {
-		if strings.Contains(line, "attempted to restore snapshot but it is not in the ConfState ") {
-			for _, field := range []string{"voters:", "learners:", "voters_outgoing:", "learners_next:", "auto_leave:"} {
-				lines[i] = strings.ReplaceAll(lines[i], "  "+field, " "+field)
-			}
-		}
-	}
-	return strings.Join(lines, "\n")
-}
+// died is the output of the command that etcd died of; no command prints it.
+const died = "etcd died here\n"
 
-// panicked is the output of the command that etcd panicked on; no command prints it.
-const panicked = "etcd panicked here\n"
-
-// cut removes the command that etcd panicked on and all after it.
+// cut removes the command that etcd died of and all after it.
 func cut(t *testing.T, path string) {
 	text, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	before, _, found := strings.Cut(string(text), "----\n"+panicked)
-	command := strings.LastIndex(before, "\n\n")
-	if !found || command < 0 {
-		t.Fatalf("%s: cannot find where etcd panicked", path)
+	before, _, found := strings.Cut(string(text), "----\n"+died)
+	if !found {
+		t.Fatalf("%s: cannot find where etcd died", path)
 	}
-	if err := os.WriteFile(path, []byte(before[:command+1]), 0o644); err != nil {
+	// Nothing is left of a script whose first command it was.
+	command := max(0, strings.LastIndex(before, "\n\n")+1)
+	if err := os.WriteFile(path, []byte(before[:command]), 0o644); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -108,6 +110,7 @@ func main() {
 	// The testing package and datadriven read their settings from flags.
 	os.Args = []string{os.Args[0], "-rewrite"}
 	testing.Init()
+	go watch(append([]string{outdir}, scripts...))
 	var tests []testing.InternalTest
 	for _, script := range scripts {
 		out := filepath.Join(outdir, filepath.Base(script))

@@ -115,18 +115,11 @@ impl Handler for Peers {
             };
         };
         node.check_table(hello)?;
-        if hello.kind == Kind::Probe {
-            // First of all, whoever it is: whether it was here before is what it wants to know.
-            self.check_disk(hello)?;
-        }
         if !known {
             node.check_stranger(hello)?;
         }
-        if hello.kind == Kind::Probe {
-            return Ok(());
-        }
         self.check_disk(hello)?;
-        if !known {
+        if !known && hello.kind != Kind::Probe {
             node.admit_stranger(hello)?;
         }
         Ok(())

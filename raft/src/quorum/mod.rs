@@ -74,3 +74,5 @@ pub use vote_result::VoteResult;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(crate) mod xorshift;

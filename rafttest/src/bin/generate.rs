@@ -4,7 +4,7 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use tickraft_rafttest::generate;
+use tickraft_rafttest::{Kind, generate};
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -16,7 +16,7 @@ fn main() -> ExitCode {
     };
     for seed in (first..).take(usize::try_from(count).unwrap_or(usize::MAX)) {
         let path = PathBuf::from(dir).join(format!("{seed:08}.txt"));
-        if let Err(e) = std::fs::write(&path, generate::script(seed)) {
+        if let Err(e) = std::fs::write(&path, generate::script(Kind::Interaction, seed)) {
             eprintln!("generate: {}: {e}", path.display());
             return ExitCode::FAILURE;
         }

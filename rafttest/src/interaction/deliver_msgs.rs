@@ -76,6 +76,9 @@ impl InteractionEnv {
         let idx = idx
             .filter(|idx| *idx < self.nodes.len())
             .ok_or_else(|| CommandError::fatal(format!("there is no node {to}")))?;
+        if m.msg_type == MessageType::MsgReadIndex {
+            self.note_early_read(idx);
+        }
         if let Err(e) = self.node(idx)?.step(m) {
             self.output.write_line(&e.to_string());
         }

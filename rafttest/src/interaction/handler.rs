@@ -40,6 +40,7 @@ impl InteractionEnv {
     pub fn handle(&mut self, d: &TestData) -> Result<String, Fatal> {
         self.output.reset();
         self.properties.set_context(&d.pos);
+        self.context.clone_from(&d.pos);
         let done = self.dispatch(d);
         for idx in 0..self.nodes.len() {
             self.observe(idx);
@@ -88,7 +89,7 @@ impl InteractionEnv {
 }
 
 /// The names that [`InteractionEnv::handle`] knows.
-pub(crate) const COMMANDS: [&str; 24] = [
+pub(crate) const COMMANDS: [&str; 25] = [
     "_breakpoint",
     "add-nodes",
     "campaign",
@@ -112,5 +113,6 @@ pub(crate) const COMMANDS: [&str; 24] = [
     "propose-conf-change",
     "report-unreachable",
     "read-index",
+    "report-snapshot",
     "restart",
 ];

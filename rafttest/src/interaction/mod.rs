@@ -78,6 +78,18 @@ pub struct InteractionEnv {
     pub output: RedirectLogger,
     properties: Properties,
     tracer: Option<Arc<dyn Tracer>>,
+    /// The position of the running command.
+    context: String,
+    departures: Vec<Departure>,
+}
+
+/// A place where etcd is left on purpose, so that what follows may differ from what etcd prints. `docs/divergence.md` says why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Departure {
+    /// `file:line` of the command.
+    pub context: String,
+    /// What happens there.
+    pub what: &'static str,
 }
 
 impl InteractionEnv {
@@ -102,6 +114,12 @@ impl InteractionEnv {
     #[must_use]
     pub fn violations(&self) -> &[Violation] {
         self.properties.violations()
+    }
+
+    /// Where etcd was left on purpose so far.
+    #[must_use]
+    pub fn departures(&self) -> &[Departure] {
+        &self.departures
     }
 
     /// Runs `f` and puts two blanks before each line that it prints. Go: withIndent

@@ -2,7 +2,7 @@
 
 use super::ScriptStorage;
 use raft::raftpb::bytes::Bytes;
-use raft::raftpb::{ConfChangeI, ConfState, Message};
+use raft::raftpb::{ConfChangeI, ConfState, Message, SnapshotStatus};
 use raft::{BasicStatus, Config, Error, Status, Tracer};
 use rawnode::{AppendWork, ApplyWork, AsyncWrites, RawNode, SyncWrites};
 use slog::Logger;
@@ -97,6 +97,16 @@ impl Node {
         }
     }
 
+    /// Whether work waits for the append thread.
+    pub(crate) fn has_append_work(&self) -> bool {
+        !self.append_work.is_empty()
+    }
+
+    /// Whether work waits for the apply thread.
+    pub(crate) fn has_apply_work(&self) -> bool {
+        !self.apply_work.is_empty()
+    }
+
     pub(super) fn has_ready(&self) -> bool {
         match &self.raw {
             AnyRawNode::Sync(raw) => raw.has_ready(),
@@ -130,6 +140,10 @@ impl Node {
 
     pub(super) fn report_unreachable(&mut self, id: u64) -> Result<(), Error> {
         raw!(self, raw => raw.report_unreachable(id)).map(|_| ())
+    }
+
+    pub(super) fn report_snapshot(&mut self, id: u64, status: SnapshotStatus) -> Result<(), Error> {
+        raw!(self, raw => raw.report_snapshot(id, status)).map(|_| ())
     }
 
     pub(super) fn transfer_leader(&mut self, transferee: u64) -> Result<(), Error> {

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! read-index <id> <context>
+//! report-snapshot <id> <to> ok|failed
 //! restart <id>
 //! add-nodes … max-size-per-msg=<bytes> max-uncommitted-size=<bytes> max-inflight-bytes=<bytes>
 //!             election-tick=<ticks> heartbeat-tick=<ticks> disable-proposal-forwarding=<bool>
@@ -9,10 +10,11 @@
 
 use super::add_nodes::NodeOptions;
 use super::handler::Done;
-use super::{CommandError, InteractionEnv, Node};
-use crate::datadriven::{CmdArg, Fatal, TestData};
-use raft::Config;
-use raft::raftpb::is_local_msg_target;
+use super::{CommandError, Departure, InteractionEnv, Node};
+use crate::datadriven::{CmdArg, Fatal, TestData, parse_uint};
+use raft::raftpb::{SnapshotStatus, is_local_msg_target};
+use raft::storage::Storage;
+use raft::{Config, StateType};
 
 impl NodeOptions {
     /// Reads an option of ours; what nobody knows is ignored, as etcd's handler does.
@@ -40,6 +42,7 @@ impl InteractionEnv {
     pub(super) fn handle_ours(&mut self, d: &TestData) -> Option<Done> {
         match d.cmd.as_str() {
             "read-index" => Some(self.handle_read_index(d)),
+            "report-snapshot" => Some(self.handle_report_snapshot(d)),
             "restart" => Some(self.handle_restart(d)),
             _ => None,
         }
@@ -52,8 +55,44 @@ impl InteractionEnv {
             [_, context] if context.vals.is_empty() => context.key.clone(),
             _ => return Err(CommandError::fatal("read-index needs a node and a context")),
         };
+        self.note_early_read(idx);
         let _ = self.node(idx)?.read_index(context.into());
         Ok(())
+    }
+
+    /// `report-snapshot <id> <to> ok|failed`: what became of the snapshot that node `id` sent. What comes of the call is ignored, as Go's RawNode does.
+    fn handle_report_snapshot(&mut self, d: &TestData) -> Done {
+        let idx = self.first_as_node_idx(d)?;
+        let fatal = || CommandError::fatal("report-snapshot needs two nodes and a status");
+        let [_, to, status] = d.cmd_args.as_slice() else {
+            return Err(fatal());
+        };
+        let status = match status.key.as_str() {
+            "ok" => SnapshotStatus::Finish,
+            "failed" => SnapshotStatus::Failure,
+            _ => return Err(fatal()),
+        };
+        let to = parse_uint(&to.key).map_err(CommandError::fatal)?;
+        let _ = self.node(idx)?.report_snapshot(to, status);
+        Ok(())
+    }
+
+    /// Notes that a read request now reaches a leader that is the only voter and has not committed in its term: etcd answers it, we wait.
+    pub(super) fn note_early_read(&mut self, idx: usize) {
+        let Some(node) = self.nodes.get(idx) else {
+            return;
+        };
+        let st = node.status();
+        let (hs, role) = (st.basic.hard_state, st.basic.soft_state.raft_state);
+        let only_voter =
+            st.config.voters.incoming.len() == 1 && st.config.voters.outgoing.is_empty();
+        let committed_in_term = node.storage.term(hs.commit) == Ok(hs.term);
+        if role == StateType::Leader && only_voter && !committed_in_term {
+            self.departures.push(Departure {
+                context: self.context.clone(),
+                what: "a single voter is asked for a read before it has committed in its term",
+            });
+        }
     }
 
     /// `restart <id>`

@@ -44,21 +44,23 @@ impl ScriptStorage {
     }
 
     /// The application's newest state.
-    pub(super) fn newest(&self) -> Snapshot {
+    pub(crate) fn newest(&self) -> Snapshot {
         self.lock().history.last().cloned().unwrap_or_default()
     }
 
     /// What the application has applied.
-    pub(super) fn applied(&self) -> u64 {
+    pub(crate) fn applied(&self) -> u64 {
         self.lock().index
     }
 
-    /// Notes the state after an entry.
+    /// Notes the state after an entry. What was still being applied when a snapshot came is in that.
     pub(super) fn record(&self, snapshot: Snapshot, conf_state: Option<ConfState>) {
         let mut application = self.lock();
-        application.index = snapshot.metadata.index;
-        if let Some(conf_state) = conf_state {
-            application.conf_state = conf_state;
+        if application.index < snapshot.metadata.index {
+            application.index = snapshot.metadata.index;
+            if let Some(conf_state) = conf_state {
+                application.conf_state = conf_state;
+            }
         }
         application.history.push(snapshot);
     }
