@@ -39,6 +39,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 /// How many are told the status at once. They have places of their own, so that it can be asked for while all others are taken.
 const STATUSES: usize = 64;
 
+/// How many backups are streamed at once: each has a thread for as long as its client reads.
+const BACKUPS: usize = 4;
+
 /// The longest key in bytes, decoded.
 pub const MAX_KEY: usize = 4096;
 
@@ -73,6 +76,7 @@ pub(crate) struct Api {
     bytes: Arc<Semaphore>,
     requests: Arc<Semaphore>,
     statuses: Semaphore,
+    backups: Arc<Semaphore>,
     forwarder: ureq::Agent,
 }
 
@@ -88,6 +92,7 @@ impl Api {
             bytes: Arc::new(Semaphore::new(limits.bytes)),
             requests: Arc::new(Semaphore::new(limits.requests)),
             statuses: Semaphore::new(STATUSES),
+            backups: Arc::new(Semaphore::new(BACKUPS)),
             forwarder,
         }
     }
@@ -139,7 +144,7 @@ async fn route(api: &Api, request: Request) -> Result<Response, Failure> {
             drop(request);
             members::list(api, &uri).await
         }
-        (["backup"], &Method::GET) => {
+        (["backup"], &Method::GET | &Method::HEAD) => {
             let _admitted = api.admit()?;
             drop(request);
             backup::stream(api).await
@@ -150,7 +155,7 @@ async fn route(api: &Api, request: Request) -> Result<Response, Failure> {
             let _admitted = api.admit()?;
             members::change(api, &segments, request).await
         }
-        (["backup"], _) => Err(Failure::MethodNotAllowed("GET")),
+        (["backup"], _) => Err(Failure::MethodNotAllowed("GET, HEAD")),
         (["status"], _) => Err(Failure::MethodNotAllowed("GET, HEAD")),
         (["members"], _) => Err(Failure::MethodNotAllowed("GET, HEAD, POST")),
         (["members", _], _) => Err(Failure::MethodNotAllowed("DELETE")),

@@ -24,6 +24,26 @@ impl Rng {
     }
 }
 
+/// What tests choose by chance.
+#[cfg(test)]
+impl Rng {
+    /// A length or place below `n`, which is at least 1.
+    pub(crate) fn size(&mut self, n: usize) -> usize {
+        usize::try_from(self.below(u64::try_from(n).unwrap())).unwrap()
+    }
+
+    pub(crate) fn flip(&mut self) -> bool {
+        self.below(2) == 1
+    }
+
+    pub(crate) fn shuffle<T>(&mut self, items: &mut [T]) {
+        for i in (1..items.len()).rev() {
+            let j = self.size(i + 1);
+            items.swap(i, j);
+        }
+    }
+}
+
 const fn mix(mut z: u64) -> u64 {
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

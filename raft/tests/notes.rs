@@ -89,6 +89,20 @@ fn what_starts_the_election_clock_anew() {
         n.raft.tick().unwrap();
         assert_eq!(n.state() == StateType::Follower, reset, "{what}");
     }
+    // In a term that this node is in already, where nobody leads: a granted vote does, a granted pre-vote promises nothing.
+    for (asks, state, vote) in [
+        (vote(5), StateType::Follower, 3),
+        (msg(MessageType::MsgPreVote, 3, 6), StateType::Candidate, 1),
+    ] {
+        let mut n = Node::new(config(1), storage(&[1, 2, 3], &[]));
+        n.step(msg(MessageType::MsgAppResp, 2, 5)).unwrap();
+        n.raft.set_randomized_election_timeout(10);
+        (0..9).for_each(|_| n.raft.tick().unwrap());
+        n.step(asks).unwrap();
+        assert!(!n.drive()[0].reject);
+        n.raft.tick().unwrap();
+        assert_eq!((n.state(), n.raft.hard_state().vote), (state, vote));
+    }
 }
 
 #[test]
@@ -103,7 +117,8 @@ fn votes_go_by_the_last_entry_and_not_by_commit() {
         (&[1, 1, 2][..], 0, &[1, 1, 2][..], 3, true),
         // A longer log, of which the voter has committed all it has.
         (&[1, 1, 2, 2], 0, &[1, 1, 2], 3, true),
-        // The candidate knows more to be committed, and lacks an entry.
+        // The candidate knows more to be committed, and lacks an entry, be it of the same term or of a later.
+        (&[1, 1], 2, &[1, 1, 1], 0, false),
         (&[1, 1], 2, &[1, 1, 2], 0, false),
     ] {
         let mut net = Net::new(2);

@@ -497,6 +497,12 @@ fn writes_may_overlap() {
     n.disk.append(&b.entries).unwrap();
     n.step(b.append_resp.unwrap()).unwrap();
     assert_eq!(n.disk.term_of(4), 3, "the storage is behind");
+    n.step(app(1, 4, 4, 2, Entries::new(), 4)).unwrap();
+    let committed = take(&mut n).committed_entries;
+    assert!(
+        committed.is_empty(),
+        "entry 4 is committed, and not known to be written: {committed:?}"
+    );
     n.step(app(1, 4, 4, 2, entries(5, &[4]), 3)).unwrap();
     n.disk.append(&c.entries).unwrap();
     n.step(c.append_resp.unwrap()).unwrap();

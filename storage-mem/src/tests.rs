@@ -2,6 +2,7 @@
 
 use super::*;
 use storage::raftpb::{Entry, NO_LIMIT, SnapshotMetadata};
+use storage::testing::Rng;
 
 /// Entries from an index on, one a term.
 fn ents(first: u64, terms: &[u64]) -> Entries {
@@ -445,21 +446,11 @@ fn a_cut_block_is_let_go() {
     look(&s);
 }
 
-struct Rng(u64);
-impl Rng {
-    fn below(&mut self, n: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % n
-    }
-}
-
 /// Random calls against a plain vector; runs stay few and pin little.
 #[test]
 fn behaves_as_a_vector() {
     for seed in 1..150u64 {
-        let mut rng = Rng(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let mut rng = Rng::new(seed);
         let s = MemoryStorage::new();
         // The model: the term and payload length of each index from 0 on; `base` is the compacted index.
         let mut model: Vec<(u64, usize)> = vec![(0, 0)];

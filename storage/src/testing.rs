@@ -39,10 +39,12 @@ mod mutants;
 mod pair;
 mod random;
 mod reads;
+mod rng;
 mod threads;
 mod writes;
 
 pub use model::Model;
+pub use rng::Rng;
 pub use threads::shared_between_threads;
 
 use crate::{Error, Storage, Write, Writer};

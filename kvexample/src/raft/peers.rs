@@ -115,11 +115,18 @@ impl Handler for Peers {
             };
         };
         node.check_table(hello)?;
+        if hello.kind == Kind::Probe {
+            // First of all, whoever it is: whether it was here before is what it wants to know.
+            self.check_disk(hello)?;
+        }
         if !known {
             node.check_stranger(hello)?;
         }
+        if hello.kind == Kind::Probe {
+            return Ok(());
+        }
         self.check_disk(hello)?;
-        if !known && hello.kind != Kind::Probe {
+        if !known {
             node.admit_stranger(hello)?;
         }
         Ok(())

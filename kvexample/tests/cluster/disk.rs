@@ -1,15 +1,16 @@
 //! What is on disk: coming back from it, and not coming back with another.
 
-use crate::common::fs::TestFs;
+use crate::common::fs::{Mended, TestFs};
 use crate::common::{
-    Cluster, Options, Sockets, TOKEN, eventually, send, small_disk, snapshots_after,
+    Cluster, Options, PATIENCE, Sockets, TOKEN, eventually, send, small_disk, snapshots_after,
 };
+use kvexample::api::AddMember;
 use kvexample::error::Error;
 use kvexample::{DataDir, Exit, Place as Member};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::Duration;
+use std::time::Instant;
 
 fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
@@ -243,24 +244,30 @@ fn bring_back_last_session() -> Option<(u64, String)> {
     Some((back, why))
 }
 
-/// A cluster of three on a file system that can be full or slow.
-fn on_test_fs() -> (TestFs, Cluster) {
+/// More than usual, so that a busy machine is not taken for a dead leader.
+const ELECTION_TICKS: u32 = 40;
+
+/// A cluster of three on a file system that can be full or hang.
+/// In this order: what is dropped last is the cluster.
+fn on_test_fs() -> (Cluster, Mended) {
     let fs = TestFs::default();
     let mut disk = small_disk();
     (disk.wal.segment_size, disk.wal.reserve) = (1 << 16, 1 << 16);
     disk.wal.vfs = Arc::new(fs.clone());
     let options = Options {
         disk,
+        election_ticks: ELECTION_TICKS,
+        request_timeout: PATIENCE,
         ..Options::default()
     };
     let cluster = Cluster::start(3, options);
     cluster.leader();
-    (fs, cluster)
+    (cluster, Mended(fs))
 }
 
 #[test]
 fn a_leader_with_a_full_disk_refuses_writes_with_the_reason_and_goes_on_when_there_is_room() {
-    let (fs, cluster) = on_test_fs();
+    let (cluster, fs) = on_test_fs();
     let leader = cluster.leader();
     let url = |n: u32| format!("{}/kv/k{n}", cluster.http(leader));
     let value = vec![7; 4000];
@@ -293,7 +300,7 @@ fn a_leader_with_a_full_disk_refuses_writes_with_the_reason_and_goes_on_when_the
         }
     }
     assert_eq!(cluster.status(leader).unwrap().term, term);
-    fs.free();
+    fs.mend();
     // Without a restart.
     eventually("writes to go on", || {
         (send("PUT", &url(written + 1), &[], Some(&value)).status == 204).then_some(())
@@ -304,7 +311,7 @@ fn a_leader_with_a_full_disk_refuses_writes_with_the_reason_and_goes_on_when_the
 
 #[test]
 fn a_follower_with_a_full_disk_acknowledges_nothing_and_catches_up_when_there_is_room() {
-    let (fs, cluster) = on_test_fs();
+    let (cluster, fs) = on_test_fs();
     let (leader, full) = (cluster.leader(), cluster.follower());
     fs.fill(&cluster.path(full));
     let mut client = cluster.client(leader);
@@ -329,36 +336,72 @@ fn a_follower_with_a_full_disk_acknowledges_nothing_and_catches_up_when_there_is
     };
     let (matched, commit) = of(full).unwrap();
     assert!(matched + 20 <= commit, "{matched} of {commit}");
-    fs.free();
+    fs.mend();
     cluster.caught_up(full);
     let found = cluster.client(full).get(b"k0", false).unwrap().unwrap();
     assert_eq!(found.value, value);
 }
 
 #[test]
-fn a_slow_disk_holds_up_writes_but_neither_heartbeats_nor_reads() {
-    let (fs, cluster) = on_test_fs();
+fn a_hanging_disk_holds_up_writes_but_neither_heartbeats_nor_reads() {
+    let (cluster, fs) = on_test_fs();
     let leader = cluster.leader();
     cluster.client(leader).put(b"k", b"1", None).unwrap();
     for id in 1..=3 {
         cluster.caught_up(id);
     }
     let term = cluster.status(leader).unwrap().term;
-    // Five election timeouts.
-    fs.slow(Duration::from_millis(1500));
+    fs.hang(cluster.dir.path());
     let url = format!("{}/kv/k", cluster.http(leader));
     let writing = std::thread::spawn(move || send("PUT", &url, &[], Some(b"2")));
-    let mut reads = 0;
-    while !writing.is_finished() {
+    // For as long as three leaders would have been given up.
+    let (begun, timeout) = (Instant::now(), cluster.options.tick * ELECTION_TICKS);
+    while begun.elapsed() < timeout * 3 {
         let found = cluster.client(leader).get(b"k", false).unwrap().unwrap();
-        assert!(found.value == b"1" || found.value == b"2");
-        reads += 1;
+        assert_eq!(found.value, b"1");
     }
-    assert_eq!(writing.join().unwrap().status, 204);
-    assert!(reads > 1, "reads waited for the disk");
-    fs.slow(Duration::ZERO);
     for id in 1..=3 {
         let report = cluster.status(id).unwrap();
         assert_eq!((report.term, report.leader), (term, leader), "no election");
     }
+    assert!(!writing.is_finished(), "nothing is durable");
+    fs.mend();
+    assert_eq!(writing.join().unwrap().status, 204);
+    assert_eq!(cluster.status(leader).unwrap().term, term);
+}
+
+#[test]
+fn a_leaders_disk_and_its_followers_write_at_the_same_time() {
+    let (cluster, fs) = on_test_fs();
+    let (leader, follower) = (cluster.leader(), cluster.follower());
+    fs.hang(&cluster.path(leader));
+    let url = format!("{}/kv/k", cluster.http(leader));
+    let writing = std::thread::spawn(move || send("PUT", &url, &[], Some(b"v")));
+    // Two of three are a majority, and neither waited for the third.
+    eventually("the write to be applied on a follower", || {
+        cluster.client(follower).get(b"k", true).unwrap()
+    });
+    assert!(!writing.is_finished(), "the leader's disk has it, too");
+    fs.mend();
+    assert_eq!(writing.join().unwrap().status, 204);
+}
+
+#[test]
+fn a_member_may_be_added_with_the_disk_that_it_must_have() {
+    let mut cluster = Cluster::start(1, Options::default());
+    let sockets = Sockets::bind();
+    let add = AddMember {
+        id: Some(2),
+        addr: sockets.raft_addr.clone(),
+        learner: true,
+        incarnation: 12_345,
+        force: false,
+    };
+    cluster.any().add_member(&add).unwrap();
+    cluster.members.push((2, add.addr.clone()));
+    cluster.add(2, sockets, true);
+    let Exit::Failed(why) = cluster.ended(2) else {
+        panic!("it was let in")
+    };
+    assert!(why.contains("remove id 2, join under a new id"), "{why}");
 }

@@ -82,6 +82,7 @@ fn keys_and_values_are_any_bytes() {
     for (method, path, allowed) in [
         ("POST", "/kv/a", "GET, HEAD, PUT, DELETE"),
         ("DELETE", "/status", "GET, HEAD"),
+        ("DELETE", "/backup", "GET, HEAD"),
         ("DELETE", "/members", "GET, HEAD, POST"),
         ("GET", "/members/1", "DELETE"),
         ("GET", "/members/1/promote", "POST"),
@@ -91,7 +92,7 @@ fn keys_and_values_are_any_bytes() {
         assert_eq!(answer.status, 405, "{method} {path}");
         assert_eq!(answer.header("allow"), allowed, "{method} {path}");
     }
-    for path in ["/kv/empty", "/status", "/members"] {
+    for path in ["/kv/empty", "/status", "/members", "/backup"] {
         let answer = send("HEAD", &format!("{http}{path}"), &[], None);
         assert_eq!((answer.status, answer.body.len()), (200, 0), "{path}");
     }

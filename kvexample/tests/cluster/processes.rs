@@ -384,3 +384,26 @@ fn a_damaged_directory_ends_with_2_and_names_the_command_that_helps() {
         "{text}"
     );
 }
+
+#[test]
+fn a_first_member_waits_for_a_majority_and_can_be_stopped_meanwhile() {
+    let places: Vec<Place> = (1..=3).map(|id| Place::new(id, free_addr())).collect();
+    let alone = eventually("the port", || {
+        Process::serve(&places[0], &places, &QUICK).ok()
+    });
+    let data = places[0].data();
+    eventually("its directory", || {
+        data.join("member/wal").exists().then_some(())
+    });
+    alone.signal("TERM");
+    assert!(alone.wait().success());
+    // Neither that nor a kill keeps it from beginning later.
+    let killed = Process::serve(&places[0], &places, &QUICK).unwrap();
+    killed.kill();
+    let all: Vec<Process> = places[..2]
+        .iter()
+        .map(|p| eventually("the port", || Process::serve(p, &places, &QUICK).ok()))
+        .collect();
+    leader_of(&all);
+    cli(&all[0].http, &["put", "k", "v"]);
+}

@@ -1,41 +1,46 @@
-//! The real file system, on which a test makes some directories' disk full or slow.
+//! The real file system, on which a test makes the disk of some directories full, or hang.
 
 use kvexample::storage_wal::vfs::{Mode, OsFs, Vfs, VfsFile};
 use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
 #[derive(Debug, Default)]
 struct Faults {
     /// Directories on a full disk, and how many bytes are free there: what was removed since.
     full: Vec<(PathBuf, u64)>,
-    /// Each sync of a file takes so much longer.
-    slow: Duration,
+    /// A sync of a file below these does not return.
+    hang: Vec<PathBuf>,
 }
 
 /// Clones share their faults.
 #[derive(Clone, Debug, Default)]
-pub struct TestFs(Arc<Mutex<Faults>>);
+pub struct TestFs(Arc<(Mutex<Faults>, Condvar)>);
 
 impl TestFs {
     /// The disk under this directory is full: what is allocated can be written, and no more.
     pub fn fill(&self, dir: &Path) {
-        self.0.lock().unwrap().full.push((dir.to_owned(), 0));
+        self.faults().full.push((dir.to_owned(), 0));
     }
 
-    /// There is room again everywhere.
-    pub fn free(&self) {
-        self.0.lock().unwrap().full.clear();
+    /// All disks are sound again.
+    pub fn mend(&self) {
+        *self.faults() = Faults::default();
+        self.0.1.notify_all();
     }
 
-    pub fn slow(&self, by: Duration) {
-        self.0.lock().unwrap().slow = by;
+    /// From now on no sync below this directory returns.
+    pub fn hang(&self, dir: &Path) {
+        self.faults().hang.push(dir.to_owned());
+    }
+
+    fn faults(&self) -> MutexGuard<'_, Faults> {
+        self.0.0.lock().unwrap()
     }
 
     fn grow(&self, path: &Path, by: u64) -> io::Result<()> {
-        let full = &mut self.0.lock().unwrap().full;
+        let full = &mut self.faults().full;
         let Some((_, free)) = full.iter_mut().find(|(dir, _)| path.starts_with(dir)) else {
             return Ok(());
         };
@@ -46,10 +51,27 @@ impl TestFs {
     }
 
     fn shrink(&self, path: &Path, by: u64) {
-        let full = &mut self.0.lock().unwrap().full;
+        let full = &mut self.faults().full;
         if let Some((_, free)) = full.iter_mut().find(|(dir, _)| path.starts_with(dir)) {
             *free += by;
         }
+    }
+}
+
+/// Mends the disks when a test ends or fails: a node on one that hangs could not be stopped.
+pub struct Mended(pub TestFs);
+
+impl Drop for Mended {
+    fn drop(&mut self) {
+        self.0.mend();
+    }
+}
+
+impl std::ops::Deref for Mended {
+    type Target = TestFs;
+
+    fn deref(&self) -> &TestFs {
+        &self.0
     }
 }
 
@@ -121,8 +143,8 @@ impl VfsFile for TestFile {
     }
 
     fn sync(&self) -> io::Result<()> {
-        let slow = self.fs.0.lock().unwrap().slow;
-        std::thread::sleep(slow);
+        let hangs = |f: &mut Faults| f.hang.iter().any(|dir| self.path.starts_with(dir));
+        drop(self.fs.0.1.wait_while(self.fs.faults(), hangs).unwrap());
         self.file.sync()
     }
 

@@ -74,5 +74,3 @@ pub use vote_result::VoteResult;
 
 #[cfg(test)]
 mod tests;
-#[cfg(test)]
-pub(crate) mod xorshift;

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::xorshift::XorShift;
 use super::*;
+use crate::rand::Rng;
 
 type Acks = BTreeMap<u64, Index>;
 
@@ -82,7 +82,7 @@ fn committed_index_is_what_its_definition_says_for_all_small_groups() {
 #[test]
 fn committed_index_is_what_its_definition_says_for_random_groups() {
     for seed in 0..3_000 {
-        let mut rng = XorShift::new(seed);
+        let mut rng = Rng::new(seed, 0);
         // Up to 40 voters: past what is put in order on the stack.
         let n = rng.size(41);
         let voters: MajorityConfig = std::iter::repeat_with(|| rng.below(64)).take(n).collect();
@@ -102,7 +102,7 @@ fn committed_index_is_what_its_definition_says_for_random_groups() {
 #[test]
 fn lowering_an_ack_below_the_committed_index_changes_nothing() {
     for seed in 0..500 {
-        let mut rng = XorShift::new(seed);
+        let mut rng = Rng::new(seed, 0);
         let voters: MajorityConfig = (1..=1 + rng.below(9)).collect();
         let acks: Acks = voters.iter().map(|id| (id, Index(rng.below(20)))).collect();
         let committed = voters.committed_index(&acks);
@@ -248,7 +248,7 @@ fn ids_of_both_halves_are_merged_in_order() {
 
 #[test]
 fn sets_stay_sorted_and_without_repetition() {
-    let mut rng = XorShift::new(7);
+    let mut rng = Rng::new(7, 0);
     let mut set = IdSet::new();
     let mut model = std::collections::BTreeSet::new();
     for _ in 0..2_000 {

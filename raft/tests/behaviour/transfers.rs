@@ -139,6 +139,19 @@ fn it_is_given_up_after_an_election_timeout() {
     assert_node_1(&mut net, Leader, 1);
 }
 
+/// An election timeout from its beginning, however long the leader has led by then.
+#[test]
+fn it_has_an_election_timeout_of_its_own() {
+    let mut net = group();
+    net.isolate(3);
+    net.at(1).ticks(5);
+    net.transfer(1, 3);
+    net.at(1).ticks(9);
+    assert_eq!(transferee(&mut net, 1), 3);
+    net.at(1).ticks(1);
+    assert_node_1(&mut net, Leader, 1);
+}
+
 /// Asking again for the same does not make it last longer.
 #[test]
 fn the_same_request_again_does_not_prolong_it() {

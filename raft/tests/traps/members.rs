@@ -23,6 +23,28 @@ fn a_joint_configuration_is_left_once_and_soon() {
     assert_eq!(changes(net.at(2)), 2);
 }
 
+/// etcd#11046: what is applied between the change and its end does not propose the end once more, which would leave empty entries behind.
+#[test]
+fn leaving_a_joint_configuration_is_proposed_once() {
+    let mut net = Net::with(3, |c| c.max_committed_size_per_ready = 1);
+    net.elect(1);
+    net.at(1)
+        .raft
+        .propose_conf_change(&change("v4 r3", false))
+        .unwrap();
+    for data in ["a", "b", "c"] {
+        net.at(1).raft.propose(data.into()).unwrap();
+    }
+    net.settle();
+    net.tick(2);
+    assert_eq!(net.at(1).raft.config().to_string(), "voters=(1 2 4)");
+    assert_eq!(
+        net.at(1).raft.last_index(),
+        6,
+        "the first entry, the change, three of data, the end"
+    );
+}
+
 /// etcd#12137: a transfer under way puts it off, the next applied entry makes up for it; a new leader leaves as well.
 #[test]
 fn a_joint_configuration_is_left_after_a_transfer_too() {

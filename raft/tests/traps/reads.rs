@@ -1,7 +1,7 @@
 //! Reads without a log entry.
 
-use crate::common::{Net, Node, app_resp, config, lone_leader, msg, storage_with_log};
-use tickraft::raftpb::{HardState, MessageType};
+use crate::common::{Net, Node, app_resp, config, lone_leader, msg, storage_with_log, vote_resp};
+use tickraft::raftpb::{HardState, Message, MessageType};
 use tickraft::{Config, Error, Malformed, Outcome, ReadOnlyOption, StateType};
 
 /// etcd#10590
@@ -116,4 +116,29 @@ fn a_single_voter_answers_no_read_before_it_has_committed_in_its_term() {
         assert_eq!(n.read_contexts(), ["early"]);
         assert_eq!(n.read_states[0].index, 4);
     }
+}
+
+#[test]
+fn reads_of_an_earlier_leadership_are_not_answered() {
+    let mut n = lone_leader(&[1, 2, 3], |_| {});
+    n.step(app_resp(2, 1, 1)).unwrap();
+    n.drive();
+    n.read_index("old");
+    n.drive();
+    // Another leads term 2, then this one leads term 3.
+    n.step(msg(MessageType::MsgHeartbeat, 2, 2)).unwrap();
+    n.hup();
+    n.drive();
+    n.step(vote_resp(2, 3)).unwrap();
+    n.drive();
+    n.step(app_resp(2, 3, 2)).unwrap();
+    n.drive();
+    n.read_index("new");
+    let out = n.drive();
+    let beat = |m: &&Message| m.msg_type == MessageType::MsgHeartbeat;
+    let ctx = out.iter().find(beat).unwrap().context().to_vec();
+    n.step(msg(MessageType::MsgHeartbeatResp, 2, 3).with_context(ctx))
+        .unwrap();
+    n.drive();
+    assert_eq!(n.read_contexts(), ["new"]);
 }

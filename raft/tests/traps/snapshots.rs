@@ -1,7 +1,8 @@
 //! Snapshots: who takes them, and what the leader makes of the answer.
 
 use crate::common::{
-    Net, Node, app_resp, conf_state, config, lone_leader, msg, progress, snapshot, storage,
+    Net, Node, app, app_resp, conf_state, config, entries, hs, lone_leader, msg, progress,
+    snapshot, storage, storage_with_log,
 };
 use tickraft::raftpb::{ConfState, Message, MessageType, SnapshotStatus};
 use tickraft::storage::Storage;
@@ -101,6 +102,28 @@ fn a_compacted_log_sends_no_append_without_a_term_and_survives_one() {
     assert_eq!(net.at(3).commit(), 3);
 }
 
+/// raft#31: while the window is full only empty appends go out, and even those need the term of the entry before.
+#[test]
+fn a_full_window_over_a_compacted_log_is_answered_by_a_snapshot() {
+    let mut n = lone_leader(&[1, 2, 3], |c| c.max_inflight_msgs = 1);
+    for id in [2, 3] {
+        n.step(app_resp(id, 1, 1)).unwrap();
+    }
+    // Node 3 has a message under way, and is silent while the log goes on and is compacted.
+    for index in 2..6 {
+        n.raft.propose("x".into()).unwrap();
+        n.drive();
+        n.step(app_resp(2, 1, index)).unwrap();
+        n.drive();
+    }
+    n.compact();
+    let pr = n.raft.progress(3).unwrap();
+    assert!(pr.inflights.full() && pr.next < 5, "{pr}");
+    n.step(msg(MessageType::MsgHeartbeatResp, 3, 1)).unwrap();
+    let sent: Vec<_> = n.drive().iter().map(|m| (m.to, m.msg_type)).collect();
+    assert_eq!(sent, [(3, MessageType::MsgSnap)]);
+}
+
 /// raft#110
 #[test]
 fn a_follower_may_take_another_snapshot_than_was_sent() {
@@ -174,4 +197,25 @@ fn a_snapshot_s_end_reported_late_does_not_set_next_below_match() {
     );
     let pr = progress(&mut net, 1, 3);
     assert!(pr.next > pr.matched);
+}
+
+/// Of the log that it replaces a snapshot leaves nothing, remembered terms included.
+#[test]
+fn the_log_goes_on_from_a_snapshot_of_a_later_term() {
+    let mut n = Node::new(
+        config(2),
+        storage_with_log(&[1, 2], &[1, 1, 1], hs(1, 0, 1)),
+    );
+    n.drive();
+    let s = snapshot(5, 3, conf_state(&[1, 2], &[]));
+    n.step(Message {
+        snapshot: Some(Box::new(s)),
+        ..msg(MessageType::MsgSnap, 1, 3)
+    })
+    .unwrap();
+    n.drive();
+    n.step(app(1, 3, (3, 5), entries(6, &[3]), 6)).unwrap();
+    let out = n.drive();
+    assert_eq!((out[0].reject, out[0].index), (false, 6));
+    assert_eq!(n.commit(), 6);
 }

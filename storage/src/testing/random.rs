@@ -3,27 +3,6 @@
 use super::pair::{Pair, describe};
 use super::*;
 
-/// A small deterministic generator: the seed alone repeats a history.
-struct Rng(u64);
-
-impl Rng {
-    fn new(seed: u64) -> Self {
-        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
-    }
-
-    fn below(&mut self, n: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % n
-    }
-
-    /// From `lo` to `hi`, both included.
-    fn within(&mut self, lo: u64, hi: u64) -> u64 {
-        lo + self.below(hi - lo + 1)
-    }
-}
-
 /// What the next call of a history is.
 #[derive(Debug)]
 enum Call {

@@ -5,8 +5,8 @@ mod random;
 mod restore;
 
 use super::{Changer, Error};
-use crate::quorum::xorshift::XorShift;
 use crate::raftpb::{ConfChangeSingle, ConfChangeType, conf_changes_from_string};
+use crate::rand::Rng;
 use crate::tracker::{Config, ProgressMap, ProgressTracker};
 
 type Changed = Result<(Config, ProgressMap), Error>;
@@ -31,7 +31,7 @@ fn adopt(trk: &mut ProgressTracker, changed: Changed) -> Result<(), Error> {
 }
 
 /// Up to `n` changes of nodes `lowest..lowest + 8`.
-fn random_changes(rng: &mut XorShift, n: usize, lowest: u64) -> Vec<ConfChangeSingle> {
+fn random_changes(rng: &mut Rng, n: usize, lowest: u64) -> Vec<ConfChangeSingle> {
     let len = 1 + rng.size(n);
     std::iter::repeat_with(|| ConfChangeSingle {
         change_type: ConfChangeType::ALL[rng.size(ConfChangeType::ALL.len())],

@@ -2,9 +2,9 @@
 
 use super::{adopt, random_changes, tracker};
 use crate::confchange::{Changer, Error, check_invariants, describe};
-use crate::quorum::xorshift::XorShift;
 use crate::quorum::{JointConfig, VoteResult};
 use crate::raftpb::{ConfChangeSingle, ConfChangeType};
+use crate::rand::Rng;
 use crate::tracker::ProgressTracker;
 
 fn one_by_one(trk: &mut ProgressTracker, ccs: &[ConfChangeSingle]) -> Result<(), Error> {
@@ -37,7 +37,7 @@ fn through_a_joint_one(trk: &mut ProgressTracker, ccs: &[ConfChangeSingle]) -> R
 #[test]
 fn simple_and_joint_changes_lead_to_the_same_configuration() {
     for seed in 0..3_000 {
-        let mut rng = XorShift::new(seed);
+        let mut rng = Rng::new(seed, 0);
         // Node 1 is a voter that no change touches, so there is always one.
         let mut setup = random_changes(&mut rng, 5, 1);
         setup
@@ -67,7 +67,7 @@ fn can_part(a: &JointConfig, b: &JointConfig) -> bool {
 fn no_step_lets_two_configurations_decide_apart() {
     let mut seen = (0, 0, 0);
     for seed in 0..150 {
-        let mut rng = XorShift::new(seed);
+        let mut rng = Rng::new(seed, 0);
         let mut trk = tracker("v1");
         for step in 0..20 {
             let ccs = random_changes(&mut rng, 4, 0);

@@ -1,12 +1,12 @@
 //! What is stored comes back. Go: confchange/restore_test.go.
 
-use super::{Changed, XorShift, adopt};
+use super::{Changed, Rng, adopt};
 use crate::confchange::{Changer, Error, restore};
 use crate::raftpb::{ConfChangeSingle, ConfChangeType, ConfState};
 use crate::tracker::ProgressTracker;
 
 /// A valid ConfState, each list in no order.
-fn random_conf_state(rng: &mut XorShift) -> ConfState {
+fn random_conf_state(rng: &mut Rng) -> ConfState {
     let (voters, learners, removed) = (1 + rng.size(5), rng.size(5), rng.size(3));
     let all = voters + learners + removed;
     let mut ids: Vec<u64> = (1..=2 * u64::try_from(all).unwrap()).collect();
@@ -65,7 +65,7 @@ fn valid_conf_states_come_back() {
         conf_state([&[1, 2, 3], &[5], &[1, 2, 4, 6], &[4]], false),
         conf_state([&[u64::MAX], &[1], &[u64::MAX], &[]], false),
     ];
-    all.extend((0..3_000).map(|seed| random_conf_state(&mut XorShift::new(seed))));
+    all.extend((0..3_000).map(|seed| random_conf_state(&mut Rng::new(seed, 0))));
     let (mut joint, mut waiting) = (0, 0);
     for (i, cs) in all.iter().enumerate() {
         let trk = restored(cs).unwrap();
@@ -178,7 +178,7 @@ fn restored_by_copies(cs: &ConfState) -> Result<ProgressTracker, Error> {
 fn any_lists_give_what_the_changes_one_by_one_give() {
     let (mut kept, mut refused) = (0, 0);
     for seed in 0..5_000 {
-        let mut rng = XorShift::new(seed);
+        let mut rng = Rng::new(seed, 0);
         let mut ids = || -> Vec<u64> {
             let n = rng.size(4);
             std::iter::repeat_with(|| rng.below(6)).take(n).collect()

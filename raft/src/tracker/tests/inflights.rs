@@ -1,12 +1,12 @@
 //! The window against a plain list. Go: tracker/inflights_test.go.
 
-use crate::quorum::xorshift::XorShift;
+use crate::rand::Rng;
 use crate::tracker::{Inflights, WindowFull};
 
 #[test]
 fn window_behaves_as_a_plain_list() {
     for seed in 0..300 {
-        let mut rng = XorShift::new(seed);
+        let mut rng = Rng::new(seed, 0);
         let (size, max_bytes) = (rng.size(9), [0, 300, 1000][rng.size(3)]);
         let mut window = Inflights::new(size, max_bytes);
         let mut model: Vec<(u64, u64)> = Vec::new();

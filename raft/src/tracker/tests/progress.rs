@@ -1,6 +1,6 @@
 //! Each transition of a progress. Go: tracker/progress_test.go.
 
-use crate::quorum::xorshift::XorShift;
+use crate::rand::Rng;
 use crate::tracker::{Inflights, Progress, ProgressMap, StateType};
 use StateType::{Probe, Replicate, Snapshot};
 
@@ -316,7 +316,7 @@ fn reset_keeps_the_limits_and_the_learner() {
 fn invariants_hold_for_any_calls_with_any_numbers() {
     const WILD: [u64; 6] = [0, 1, 5, u64::MAX / 2, u64::MAX - 1, u64::MAX];
     for seed in 0..2_000 {
-        let mut rng = XorShift::new(seed);
+        let mut rng = Rng::new(seed, 0);
         let mut pr = Progress::new(
             rng.below(10),
             Inflights::new(rng.size(4), rng.below(3) * 20),

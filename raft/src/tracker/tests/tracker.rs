@@ -1,7 +1,7 @@
 //! The tracker's answers about the whole group. Go: tracker/tracker.go.
 
-use crate::quorum::xorshift::XorShift;
 use crate::quorum::{IdSet, Index, MajorityConfig, VoteResult};
+use crate::rand::Rng;
 use crate::tracker::{ProgressMap, ProgressTracker, Tally};
 use std::collections::BTreeMap;
 
@@ -37,7 +37,7 @@ fn committed_is_the_voters_business() {
 #[test]
 fn committed_agrees_with_a_look_up_by_map() {
     for seed in 0..2_000 {
-        let mut rng = XorShift::new(seed);
+        let mut rng = Rng::new(seed, 0);
         let members = 1 + rng.below(30);
         let mut pick = |n: u64| {
             (1..=members)
@@ -180,7 +180,7 @@ fn a_clone_of_the_config_keeps_auto_leave() {
 #[test]
 fn progress_map_behaves_as_a_tree() {
     for seed in 0..100 {
-        let mut rng = XorShift::new(seed);
+        let mut rng = Rng::new(seed, 0);
         let trk = ProgressTracker::new(1, 0);
         let (mut map, mut model) = (ProgressMap::new(), BTreeMap::new());
         // Both sides of the size up to which look-ups scan.
