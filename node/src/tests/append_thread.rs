@@ -331,6 +331,20 @@ fn after_a_failure_nothing_is_acknowledged() {
     }
 }
 
+/// The application saw the storage fail in another place: what is written now is in doubt, too.
+#[test]
+fn after_a_fault_from_elsewhere_nothing_is_acknowledged() {
+    let f = Follower::new();
+    f.stage.set(|s| s.sync = Mood::Hang);
+    f.receive(1).unwrap();
+    f.wait_until_hanging(&[append(1), Call::Sync]);
+    f.receive(2).unwrap();
+    f.node.fail(storage::Error::other("a read failed"));
+    f.stage.set(|s| s.sync = Mood::Work);
+    assert!(matches!(f.append.stop(), Err(Error::Fault(_))));
+    assert_eq!(kinds(&f.stage.calls()), kinds(&[append(1), Call::Sync]));
+}
+
 #[test]
 fn a_full_disk_is_waited_on_while_the_node_goes_on() {
     let f = Follower::new();
@@ -378,6 +392,12 @@ fn a_full_disk_is_waited_on_while_the_node_goes_on() {
     let told: Vec<_> = calls.iter().filter(told).cloned().collect();
     assert_eq!(told, [Call::Full(true), Call::Full(false)]);
     assert_eq!(f.log.last_index(), Ok(2));
+    // However late it was written, it is synced before it is acknowledged.
+    let at = |call: Call| calls.iter().position(|c| *c == call);
+    assert!(
+        at(Call::Sync).is_some() && at(Call::Sync) < at(Call::Ack(1)),
+        "{calls:?}"
+    );
 }
 
 /// After NoSpace a sync is repeated, the append before it is not.
