@@ -122,7 +122,8 @@ pub fn restore(
     rename(&partial, dir)
 }
 
-/// Makes the member that DIR holds a new cluster of its own, with all that its log has: for when a majority is lost for good. The old files stay beside the new. Returns the node's id and the state.
+/// Makes the member that DIR holds a new cluster of its own, with all that its log has: for when a majority is lost for good. The old files stay beside the new.
+/// Returns the node's id and the state.
 ///
 /// # Errors
 /// [`Error::Data`], [`Error::Config`], [`Error::Io`]; the directory is as it was, or the next attempt finishes what this one began.

@@ -115,8 +115,8 @@ pub struct ServeArgs {
     pub id: u64,
     /// The members' Raft addresses, ID=HOST:PORT,… (without "ID=" they are numbered from 1)
     ///
-    /// The same list on every node of a new cluster, and whenever one of them comes back (or none: its directory knows the members). For a node that joins: the present
-    /// members and, unless --listen is given, itself.
+    /// The same list on every node of a new cluster, and whenever one of them comes back (or none: its directory knows the members).
+    /// For a node that joins: the present members and, unless --listen is given, itself.
     #[arg(long, value_name = "LIST")]
     pub cluster: Option<PeerList>,
     /// Where the node keeps its log and snapshots [default: ./kvexample-ID]

@@ -13,7 +13,8 @@ use std::time::Duration;
 pub struct ServerConfig {
     /// This node; 1 to [`MAX_MEMBER_ID`](crate::kvstore::MAX_MEMBER_ID).
     pub id: u64,
-    /// The members' Raft addresses. A new cluster begins with these as voters (the same list on each); a joiner asks them. A node that comes back finds them on its disk.
+    /// The members' Raft addresses. A new cluster begins with these as voters (the same list on each); a joiner asks them.
+    /// A node that comes back finds them on its disk.
     pub members: Vec<(u64, String)>,
     /// Whether this node joins a running cluster rather than begin a new one.
     pub join: bool,

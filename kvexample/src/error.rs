@@ -80,6 +80,11 @@ pub enum Failure {
         "no leader is known on node {0}: an election is under way, or a majority is out of reach"
     )]
     NoLeader(u64),
+    /// A new cluster's member that has not begun.
+    #[error(
+        "this node has not begun: a new cluster does when a majority of its first members is up"
+    )]
+    NotStarted,
     /// Nobody answered in time.
     #[error("not answered within {0} ms")]
     Timeout(u64),
@@ -166,6 +171,7 @@ impl Failure {
             Self::TooLarge { .. } => "too_large",
             Self::TooManyInFlight(_) => "too_many_in_flight",
             Self::NoLeader(_) => "no_leader",
+            Self::NotStarted => "not_started",
             Self::Timeout(_) => "timeout",
             Self::Dropped(_) => "dropped",
             Self::LeadershipLost => "leadership_lost",
@@ -203,6 +209,7 @@ impl Failure {
             Self::Stopped(_) => 500,
             Self::Dropped(_) => 502,
             Self::NoLeader(_)
+            | Self::NotStarted
             | Self::LeadershipLost
             | Self::Interrupted
             | Self::ShuttingDown
@@ -244,6 +251,7 @@ impl Failure {
             Self::TooManyInFlight(_) | Self::Dropped(_) => {
                 "Wait a moment and repeat it, here or on another node."
             }
+            Self::NotStarted => "Start the other members, and repeat it.",
             Self::NoLeader(_) => {
                 "Repeat it in a second or on another node. If it lasts, see whether a majority of the nodes is up."
             }

@@ -32,7 +32,7 @@ use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::Response;
 use axum::routing::any;
 use serde::Serialize;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -109,18 +109,23 @@ impl Api {
     }
 }
 
+/// Where the API comes to be once there is a node behind it.
+pub(crate) type Door = Arc<OnceLock<Api>>;
+
 /// The API as a service. Go: serveHTTPKVAPI
 #[doc(alias = "serveHTTPKVAPI")]
-pub(crate) fn router(api: Arc<Api>) -> Router {
-    Router::new().fallback(any(serve)).with_state(api)
+pub(crate) fn router(door: Door) -> Router {
+    Router::new().fallback(any(serve)).with_state(door)
 }
 
 /// Go: ServeHTTP. One place for all paths: a key may hold what a router would take for structure.
 #[doc(alias = "ServeHTTP")]
-async fn serve(State(api): State<Arc<Api>>, request: Request) -> Response {
-    route(&api, request)
-        .await
-        .unwrap_or_else(|failure| failure_response(&failure))
+async fn serve(State(door): State<Door>, request: Request) -> Response {
+    let answer = match door.get() {
+        Some(api) => route(api, request).await,
+        None => Err(Failure::NotStarted),
+    };
+    answer.unwrap_or_else(|failure| failure_response(&failure))
 }
 
 async fn route(api: &Api, request: Request) -> Result<Response, Failure> {
@@ -186,6 +191,7 @@ fn failure_response(failure: &Failure) -> Response {
             headers.insert(crate::api::RAFT_INDEX, HeaderValue::from(*current));
         }
         Failure::NoLeader(_)
+        | Failure::NotStarted
         | Failure::TooManyInFlight(_)
         | Failure::Dropped(_)
         | Failure::DiskFull(_) => {

@@ -1,6 +1,7 @@
 //! A replicated key-value store: every layer of tickraft put together. Go: contrib/raftexample
 //!
-//! **Use this crate** to see how the layers fit, or as a start for a system of your own. **Do not** open it to the world: nothing is encrypted, and there are no passwords.
+//! **Use this crate** to see how the layers fit, or as a start for a system of your own. **Do not** open it to the world: nothing is encrypted, and there are no
+//! passwords.
 //!
 //! [`kvstore`] is the state machine: deterministic, and usable without any of the rest.
 

@@ -3,7 +3,7 @@
 use crate::config::ServerConfig;
 use crate::data::DataDir;
 use crate::error::Error;
-use crate::httpapi::{Api, router};
+use crate::httpapi::{Api, Door, router};
 use crate::kvstore::Op;
 use crate::raft::{Exit, RaftHandle, RunningNode, start};
 use axum::serve::ListenerExt;
@@ -27,8 +27,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts a server on its directory: a new one for a new member, or what an earlier run of this very member left. A first member of a new cluster waits until it has heard of
-    /// a majority that nobody knows its id: it may have lost its disk.
+    /// Starts a server on its directory: a new one for a new member, or what an earlier run of this very member left. A first member of a new cluster waits until it
+    /// has heard of a majority that nobody knows its id: it may have lost its disk.
     ///
     /// # Errors
     /// [`Error`]; nothing was left running.
@@ -41,15 +41,14 @@ impl Server {
         let http_addr = http_listener.local_addr().map_err(io)?;
         let http_listener = tokio::net::TcpListener::from_std(http_listener).map_err(io)?;
         let raft_listener = config.raft_listener.try_clone().map_err(io)?;
-        let node = start(&config, raft_listener, data).await?;
-
-        let api = Arc::new(Api::new(node.handle.clone(), config.limits));
         let (close_http, closing) = oneshot::channel::<()>();
         // An answer is one small segment: it must not wait for an acknowledgement.
         let listener = http_listener.tap_io(|io| {
             let _ = io.set_nodelay(true);
         });
-        let serving = axum::serve(listener, router(api)).with_graceful_shutdown(async {
+        let door = Door::default();
+        let serving = axum::serve(listener, router(Arc::clone(&door)));
+        let serving = serving.with_graceful_shutdown(async {
             // Dropped means the same.
             let _ = closing.await;
         });
@@ -57,6 +56,15 @@ impl Server {
             // axum's accept loop has no errors of its own.
             let _ = serving.await;
         });
+        let node = match start(&config, raft_listener, data).await {
+            Ok(node) => node,
+            Err(e) => {
+                http.abort();
+                return Err(e);
+            }
+        };
+        // Set once, here.
+        let _ = door.set(Api::new(node.handle.clone(), config.limits));
         let publisher = tokio::spawn(publish(
             node.handle.clone(),
             config.http_addr.clone(),

@@ -1,6 +1,7 @@
 //! Three processes under load, each in turn killed with SIGKILL and started again on its directory. At the end every write that was acknowledged is on every node.
 //!
-//! Twice each by default, so that every run of the tests has it; `KVEXAMPLE_KILLS=100 cargo test --release -p kvexample --test kill -- --nocapture` kills each a hundred times.
+//! Twice each by default, so that every run of the tests has it; `KVEXAMPLE_KILLS=100 cargo test --release -p kvexample --test kill -- --nocapture` kills each a
+//! hundred times.
 #![allow(clippy::unwrap_used)]
 
 mod common;

@@ -1,7 +1,7 @@
 //! Before a new cluster's member begins with an empty directory: does anybody know its id? Go: no counterpart (etcd's discovery and member list serve another end)
 //!
-//! A node that lost its disk, started again as on its first day, would have forgotten whom it voted for and what it acknowledged. So a first member asks the others of the list, and
-//! begins when a majority, itself included, has answered that its id is new.
+//! A node that lost its disk, started again as on its first day, would have forgotten whom it voted for and what it acknowledged. So a first member asks the others
+//! of the list, and begins when a majority, itself included, has answered that its id is new.
 
 use super::peers::lost;
 use super::start::start_error;

@@ -40,8 +40,8 @@ impl Peers {
         let _ = self.node.set(Arc::clone(shared));
     }
 
-    /// Holds what a peer says of its disk against what is known. A node whose disk is another than before, or an older copy, has forgotten votes and what it acknowledged. What is new
-    /// is durable when this returns, but a question leaves no trace.
+    /// Holds what a peer says of its disk against what is known. A node whose disk is another than before, or an older copy, has forgotten votes and what it
+    /// acknowledged. What is new is durable when this returns, but a question leaves no trace.
     fn check_disk(&self, hello: &Hello) -> Result<(), Refusal> {
         let (id, incarnation) = (hello.from, hello.incarnation);
         let session = Session {

@@ -1,7 +1,7 @@
 //! A full disk: nothing new is taken on, and all else goes on. Go: no counterpart (etcd has quotas and the NOSPACE alarm)
 //!
-//! What was accepted before, terms and votes fit what the log holds back. Messages with entries are not stepped, so they stay unacknowledged and come again; proposals
-//! are refused with a reason. Heartbeats and reads need no room. Writes go on as soon as there is room again.
+//! What was accepted before, terms and votes fit what the log holds back. Messages with entries are not stepped, so they stay unacknowledged and come again;
+//! proposals are refused with a reason. Heartbeats and reads need no room. Writes go on as soon as there is room again.
 
 use super::Shared;
 use crate::error::Failure;

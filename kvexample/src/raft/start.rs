@@ -133,7 +133,8 @@ fn new_node(
     watched.map_err(start_error)
 }
 
-/// A peer of this term counts on entries that this node must have acknowledged, and does not have: the copy of a directory from its last session, which no count of sessions tells.
+/// A peer of this term counts on entries that this node must have acknowledged, and does not have: the copy of a directory from its last session, which no count of
+/// sessions tells.
 fn old_copy(id: u64, r: &Refused<'_>) -> Result<(), storage::Error> {
     match r.error {
         raft::Error::CommitOutOfRange {

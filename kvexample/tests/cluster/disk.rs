@@ -272,7 +272,7 @@ fn a_leader_with_a_full_disk_refuses_writes_with_the_reason_and_goes_on_when_the
     let url = |n: u32| format!("{}/kv/k{n}", cluster.http(leader));
     let value = vec![7; 4000];
     assert_eq!(send("PUT", &url(0), &[], Some(&value)).status, 204);
-    let term = cluster.status(leader).unwrap().term;
+    let term = cluster.report(leader).term;
     fs.fill(&cluster.path(leader));
     let mut written = 0;
     let refused = eventually("the disk to be full", || {
@@ -289,7 +289,7 @@ fn a_leader_with_a_full_disk_refuses_writes_with_the_reason_and_goes_on_when_the
         (refused.status, refused.error()),
         (507, ("disk_full".into(), "no".into()))
     );
-    let report = cluster.status(leader).unwrap();
+    let report = cluster.report(leader);
     assert_eq!((report.disk_full, report.leader), (true, leader));
     // Reads go on, through all, and what was answered is there; nobody held an election.
     for id in 1..=3 {
@@ -299,13 +299,13 @@ fn a_leader_with_a_full_disk_refuses_writes_with_the_reason_and_goes_on_when_the
             assert_eq!(found.unwrap().value, value, "node {id}, k{n}");
         }
     }
-    assert_eq!(cluster.status(leader).unwrap().term, term);
+    assert_eq!(cluster.report(leader).term, term);
     fs.mend();
     // Without a restart.
     eventually("writes to go on", || {
         (send("PUT", &url(written + 1), &[], Some(&value)).status == 204).then_some(())
     });
-    let report = cluster.status(leader).unwrap();
+    let report = cluster.report(leader);
     assert_eq!((report.disk_full, report.term), (false, term));
 }
 
@@ -350,7 +350,7 @@ fn a_hanging_disk_holds_up_writes_but_neither_heartbeats_nor_reads() {
     for id in 1..=3 {
         cluster.caught_up(id);
     }
-    let term = cluster.status(leader).unwrap().term;
+    let term = cluster.report(leader).term;
     fs.hang(cluster.dir.path());
     let url = format!("{}/kv/k", cluster.http(leader));
     let writing = std::thread::spawn(move || send("PUT", &url, &[], Some(b"2")));
@@ -361,13 +361,13 @@ fn a_hanging_disk_holds_up_writes_but_neither_heartbeats_nor_reads() {
         assert_eq!(found.value, b"1");
     }
     for id in 1..=3 {
-        let report = cluster.status(id).unwrap();
+        let report = cluster.report(id);
         assert_eq!((report.term, report.leader), (term, leader), "no election");
     }
     assert!(!writing.is_finished(), "nothing is durable");
     fs.mend();
     assert_eq!(writing.join().unwrap().status, 204);
-    assert_eq!(cluster.status(leader).unwrap().term, term);
+    assert_eq!(cluster.report(leader).term, term);
 }
 
 #[test]

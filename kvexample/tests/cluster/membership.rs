@@ -48,7 +48,7 @@ fn a_learner_joins_catches_up_by_snapshot_and_takes_a_leavers_place() {
     let id = cluster.join(true);
     assert_eq!(id, 4, "the first id never used");
     cluster.caught_up(4);
-    let report = cluster.status(4).unwrap();
+    let report = cluster.report(4);
     assert!(report.snapshot > 100, "it cannot have come by log alone");
     assert_eq!((report.role.as_str(), report.keys), ("learner", 150));
     let known = cluster.client(4).members(true).unwrap().members;
@@ -324,7 +324,7 @@ fn shutting_down_hands_leadership_over_and_answers_what_is_in_flight() {
         },
     );
     let leader = cluster.leader();
-    let term = cluster.status(leader).unwrap().term;
+    let term = cluster.report(leader).term;
     let node = cluster.nodes.remove(&leader).unwrap();
     let http = node.http.clone();
     let exit = cluster.runtime.block_on(node.server.shut_down());
@@ -335,7 +335,7 @@ fn shutting_down_hands_leadership_over_and_answers_what_is_in_flight() {
     );
     // An election by timeout would take three seconds; by hand-over the next leader is there already.
     let next = cluster.leader();
-    let report = cluster.status(next).unwrap();
+    let report = cluster.report(next);
     assert_eq!(report.term, term + 1, "one election, asked for");
     let patience = Duration::from_secs(2);
     let mut client = kvexample::client::Client::new(vec![cluster.http(next).to_owned()], patience);

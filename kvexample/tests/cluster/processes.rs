@@ -1,6 +1,6 @@
 //! Three processes, as an operator runs them.
 
-use crate::common::{Place, Process, eventually, free_addr, leader_of, processes};
+use crate::common::{Place, Process, eventually, free_addr, leader_of, processes, send};
 use kvexample::api::AddMember;
 use std::process::Command;
 
@@ -395,6 +395,9 @@ fn a_first_member_waits_for_a_majority_and_can_be_stopped_meanwhile() {
     eventually("its directory", || {
         data.join("member/wal").exists().then_some(())
     });
+    let early = send("GET", &format!("{}/status", alone.http), &[], None);
+    let no = ("not_started".into(), "no".into());
+    assert_eq!((early.status, early.error()), (503, no));
     alone.signal("TERM");
     assert!(alone.wait().success());
     // Neither that nor a kill keeps it from beginning later.

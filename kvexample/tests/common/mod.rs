@@ -261,6 +261,12 @@ impl Cluster {
         )
     }
 
+    /// What a node says of itself, however long it takes.
+    pub fn report(&self, id: u64) -> StatusReport {
+        self.client(id).status().unwrap()
+    }
+
+    /// The same, if it says it at once.
     pub fn status(&self, id: u64) -> Option<StatusReport> {
         hasty(self.http(id)).status().ok()
     }
@@ -317,13 +323,8 @@ impl Cluster {
 
     /// Waits until a node has applied what is committed now.
     pub fn caught_up(&self, id: u64) {
-        let goal = self
-            .nodes
-            .keys()
-            .filter_map(|id| self.status(*id))
-            .map(|s| s.commit)
-            .max()
-            .unwrap();
+        let commits = self.nodes.keys().map(|id| self.report(*id).commit);
+        let goal = commits.max().unwrap();
         eventually("a node to catch up", || {
             self.status(id).filter(|s| s.applied >= goal)
         });
