@@ -13,6 +13,7 @@ use rawnode::raftpb::{ConfState, Entry, EntryType, Message, NO_LIMIT, Snapshot};
 use rawnode::storage::Writer;
 use std::fmt;
 use std::mem;
+use std::vec::Drain;
 use storage_mem::MemoryStorage;
 
 /// The log is compacted after so many proposals.
@@ -232,14 +233,12 @@ impl Cluster {
         for (i, member) in self.members.iter_mut().enumerate() {
             let mut inbox = mem::take(&mut self.inboxes[i]);
             self.messages += inbox.len() as u64;
-            for m in inbox.drain(..) {
-                let _ = member.raw.step(m).expect("members' messages are taken");
+            for m in &mut inbox {
+                let _ = member.raw.step_mut(m).expect("members' messages are taken");
             }
+            inbox.clear();
             self.inboxes[i] = inbox;
-            member.handle_ready(|m| {
-                let to = usize::try_from(m.to - 1).expect("a member's id");
-                self.inboxes[to].push(if wire { over_the_wire(&m) } else { m });
-            });
+            member.handle_ready(|messages| deliver(messages, &mut self.inboxes, wire));
         }
     }
 
@@ -253,16 +252,20 @@ impl Cluster {
 
 #[allow(clippy::expect_used)]
 impl Member {
-    fn handle_ready(&mut self, mut send: impl FnMut(Message)) {
+    fn handle_ready(&mut self, mut send: impl FnMut(Drain<'_, Message>)) {
         let Some(mut rd) = self.raw.ready().expect("no storage failed") else {
             return;
         };
-        rd.drain_messages().for_each(&mut send);
+        if !rd.messages().is_empty() {
+            send(rd.drain_messages());
+        }
         if !rd.write().is_empty() {
             Writer::append(&mut self.log, rd.write()).expect("it follows the log");
         }
         let mut p = rd.persisted();
-        p.drain_messages().for_each(&mut send);
+        if !p.messages().is_empty() {
+            send(p.drain_messages());
+        }
         let entries = p.committed_entries();
         for e in entries {
             // A new leader's entry is empty.
@@ -272,6 +275,17 @@ impl Member {
         }
         self.last = entries.last().map_or(self.last, |e| e.index);
         self.raw.advance(p).expect("no storage failed");
+    }
+}
+
+/// Puts messages into their receivers' inboxes.
+#[allow(clippy::expect_used)]
+fn deliver(messages: Drain<'_, Message>, inboxes: &mut [Vec<Message>], wire: bool) {
+    let place = |id: u64| usize::try_from(id - 1).expect("a member's id");
+    if wire {
+        messages.for_each(|m| inboxes[place(m.to)].push(over_the_wire(&m)));
+    } else {
+        messages.for_each(|m| inboxes[place(m.to)].push(m));
     }
 }
 

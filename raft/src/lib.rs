@@ -109,6 +109,7 @@ pub mod quorum;
 mod raft;
 mod rand;
 mod read_only;
+mod round;
 mod state_trace;
 mod status;
 pub mod tracker;
@@ -119,6 +120,7 @@ pub use error::{DropReason, Error, Fault, Malformed, Outcome, RefuseReason};
 pub use pending::{Batch, Pending, WriteMode, must_sync};
 pub use raft::{Peer, Raft, SoftState, StateType};
 pub use read_only::ReadState;
+pub use round::Round;
 pub use state_trace::{
     TraceConfChange, TraceEvent, TraceEventType, TraceProgress, TraceSingleConfChange, Tracer,
 };

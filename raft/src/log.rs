@@ -4,7 +4,7 @@ use crate::Fault;
 use crate::log_terms::TermRuns;
 use crate::log_unstable::{TailPart, Unstable};
 use crate::logging::log_info;
-use crate::raftpb::{Entries, Entry, Snapshot, ents_size};
+use crate::raftpb::{Entries, Entry, NO_LIMIT, Snapshot, ents_size};
 use crate::storage::{self, Storage};
 use crate::types::{EntryId, LogError, MAX_INDEX};
 use slog::Logger;
@@ -43,14 +43,16 @@ pub(crate) struct RaftLog<S> {
     /// The last entry.
     last: EntryId,
     terms: TermRuns,
+    /// What was written last, while not all of it is applied: it is about to be asked for.
+    written: Entries,
 }
 
 /// Entries that were handed out to be applied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct AppliedBatch {
-    last: u64,
-    len: usize,
-    sizes: Sizes,
+pub(crate) struct AppliedBatch {
+    pub(crate) last: u64,
+    pub(crate) len: usize,
+    pub(crate) sizes: Sizes,
 }
 
 /// How large entries are together.
@@ -117,6 +119,7 @@ impl<S: Storage> RaftLog<S> {
             applying_ents_paused: false,
             last,
             terms: TermRuns::new(last),
+            written: Entries::new(),
         })
     }
 
@@ -135,7 +138,10 @@ impl<S: Storage> RaftLog<S> {
             return Ok(None);
         }
         let last_new = prev.index + ents.len() as u64;
-        if let Some(ci) = self.find_conflict(&ents)? {
+        if prev.index == self.last.index {
+            // Nothing to conflict with: the way of nearly all appends.
+            self.append_behind(ents);
+        } else if let Some(ci) = self.find_conflict(&ents)? {
             debug_assert!(
                 ci > self.committed,
                 "entry {ci} conflict with committed entry [committed({})]",
@@ -152,6 +158,20 @@ impl<S: Storage> RaftLog<S> {
         Ok(Some(last_new))
     }
 
+    /// Appends entries behind the last one.
+    #[inline]
+    fn append_behind(&mut self, ents: Entries) {
+        let Some(last) = ents.last().map(EntryId::from) else {
+            return;
+        };
+        if last.term != self.last.term {
+            ents.iter()
+                .for_each(|e| self.terms.append(EntryId::from(e)));
+        }
+        self.last = last;
+        self.unstable.append_behind(ents);
+    }
+
     /// Appends entries, in place of those that are there from the first one's index on. Never below what is committed.
     pub(crate) fn append(&mut self, ents: Entries) {
         let (Some(first), Some(last)) = (ents.first().map(EntryId::from), ents.last()) else {
@@ -164,7 +184,10 @@ impl<S: Storage> RaftLog<S> {
             self.committed
         );
         let last = EntryId::from(last);
-        self.terms.truncate(first.index);
+        if first.index <= self.last.index {
+            self.terms.truncate(first.index);
+            self.written = Entries::new();
+        }
         if first.term == last.term {
             self.terms.append(first);
         } else {
@@ -265,8 +288,26 @@ impl<S: Storage> RaftLog<S> {
         let max_size = self
             .max_applying_ents_size
             .saturating_sub(self.applying_ents_size);
+        if let Some(ents) = self.written_slice(lo, hi) {
+            return Ok(limited(ents, max_size));
+        }
         self.slice(lo, hi, max_size)
             .map_err(|e| e.into_fault("reading committed entries to apply"))
+    }
+
+    /// The entries `lo..hi`, if they are among those that were written last.
+    #[inline]
+    fn written_slice(&self, lo: u64, hi: u64) -> Option<Entries> {
+        let first = self.written.first()?.index;
+        let end = first + self.written.len() as u64;
+        if lo == first && hi == end {
+            return Some(self.written.clone());
+        }
+        if lo < first || hi > end {
+            return None;
+        }
+        let at = |i: u64| usize::try_from(i - first).unwrap_or(usize::MAX);
+        Some(self.written.slice(at(lo)..at(hi)))
     }
 
     /// Whether there are committed entries to apply; reads none.
@@ -352,22 +393,17 @@ impl<S: Storage> RaftLog<S> {
             self.committed
         );
         self.applied = i;
+        if self.written.last().is_some_and(|e| e.index <= i) {
+            self.written = Entries::new();
+        }
         self.applying = self.applying.max(i);
         self.applying_ents_size = self.applying_ents_size.saturating_sub(size);
         self.applying_ents_paused = self.applying_ents_size >= self.max_applying_ents_size;
     }
 
-    /// Entries were handed out to be applied.
-    pub(crate) fn accept_committed(&mut self, ents: &Entries, allow_unstable: bool) {
-        if let Some(last) = ents.last() {
-            let sizes = Sizes::of(ents);
-            self.batches.push_back(AppliedBatch {
-                last: last.index,
-                len: ents.len(),
-                sizes,
-            });
-            self.accept_applying(last.index, sizes.encoded, allow_unstable);
-        }
+    /// A batch was handed out that will come back as a message.
+    pub(crate) fn remember_batch(&mut self, b: AppliedBatch) {
+        self.batches.push_back(b);
     }
 
     /// The sizes of entries that were applied: remembered where they are a batch that was handed out.
@@ -386,7 +422,8 @@ impl<S: Storage> RaftLog<S> {
 
     /// Entries up to `i` of `size` encoded bytes were handed out to be applied.
     #[doc(alias = "acceptApplying")]
-    fn accept_applying(&mut self, i: u64, size: u64, allow_unstable: bool) {
+    #[inline]
+    pub(crate) fn accept_applying(&mut self, i: u64, size: u64, allow_unstable: bool) {
         debug_assert!(
             self.applying <= i && i <= self.committed,
             "applying({i}) is out of range [prevApplying({}), committed({})]",
@@ -402,7 +439,11 @@ impl<S: Storage> RaftLog<S> {
 
     #[doc(alias = "stableTo")]
     pub(crate) fn stable_to(&mut self, id: EntryId) {
-        self.unstable.stable_to(id, &self.logger);
+        match self.unstable.take_stable(id) {
+            Some(ents) if id.index > self.applied => self.written = ents,
+            Some(_) => {}
+            None => self.unstable.stable_to(id, &self.logger),
+        }
     }
 
     #[doc(alias = "stableSnapTo")]
@@ -425,9 +466,21 @@ impl<S: Storage> RaftLog<S> {
         self.last
     }
 
-    /// The term of the entry at an index, which may be anything from first index − 1 to the last.
+    /// The term of an entry that is unstable or the one before those, if it is of the newest term: the answer to nearly all questions.
     #[inline]
+    pub(crate) fn recent_term(&self, i: u64) -> Option<u64> {
+        // The one before the unstable ones is the storage's last, or a snapshot's: neither is compacted.
+        if i > self.last.index || i + 1 < self.unstable.offset {
+            return None;
+        }
+        self.terms.newest(i)
+    }
+
+    /// The term of the entry at an index, which may be anything from first index − 1 to the last.
     pub(crate) fn term(&self, i: u64) -> Result<u64, LogError> {
+        if i == self.last.index {
+            return Ok(self.last.term);
+        }
         if i > self.last.index {
             return Err(LogError::Unavailable);
         }
@@ -457,10 +510,34 @@ impl<S: Storage> RaftLog<S> {
     /// The entries from `i` on, of at most `max_size` encoded bytes but at least one where there is one; those in the open
     /// tail are only named.
     #[doc(alias = "entries")]
+    #[inline]
     pub(crate) fn entries_to_send(&self, i: u64, max_size: u64) -> Result<SendEntries, LogError> {
         if i > self.last.index {
             return Ok(SendEntries::default());
         }
+        let tail_start = self.unstable.tail_start();
+        if i >= tail_start {
+            let tail = self.unstable.tail_part(i, max_size, true);
+            return Ok(SendEntries {
+                sealed: Entries::new(),
+                len: usize::try_from(tail.hi - tail.lo).unwrap_or(usize::MAX),
+                payload: tail.payload,
+                tail: (tail.lo < tail.hi).then_some(tail),
+            });
+        }
+        if let Some((sealed, payload)) = self.unstable.newest_block(i, max_size) {
+            return Ok(SendEntries {
+                len: sealed.len(),
+                sealed,
+                payload,
+                tail: None,
+            });
+        }
+        self.older_entries_to_send(i, max_size)
+    }
+
+    /// The same for entries that are not all of those that came last.
+    fn older_entries_to_send(&self, i: u64, max_size: u64) -> Result<SendEntries, LogError> {
         if i < self.first_index()? {
             return Err(LogError::Compacted);
         }
@@ -471,10 +548,6 @@ impl<S: Storage> RaftLog<S> {
             sealed,
             tail: (tail.lo < tail.hi).then_some(tail),
         };
-        if i >= tail_start {
-            let tail = self.unstable.tail_part(i, max_size, true);
-            return Ok(at_tail(tail, Entries::new(), 0));
-        }
         let sealed = self.sealed_slice(i, tail_start, max_size)?;
         let payload = sealed.iter().map(|e| e.data.len() as u64).sum();
         let mut tail = TailPart {
@@ -508,7 +581,11 @@ impl<S: Storage> RaftLog<S> {
 
     /// Whether the log has this entry.
     #[doc(alias = "matchTerm")]
+    #[inline]
     pub(crate) fn match_term(&self, id: EntryId) -> Result<bool, Fault> {
+        if let Some(term) = self.recent_term(id.index) {
+            return Ok(term == id.term);
+        }
         match self.term(id.index) {
             Ok(t) => Ok(t == id.term),
             Err(LogError::Fault(f)) => Err(f),
@@ -538,6 +615,7 @@ impl<S: Storage> RaftLog<S> {
         self.committed = s.metadata.index;
         self.last = EntryId::new(s.metadata.term, s.metadata.index);
         self.terms = TermRuns::new(self.last);
+        self.written = Entries::new();
         self.unstable.restore(s);
     }
 
@@ -574,15 +652,16 @@ impl<S: Storage> RaftLog<S> {
     #[doc(alias = "mustCheckOutOfBounds")]
     fn sealed_slice(&self, lo: u64, hi: u64, max_size: u64) -> Result<Entries, LogError> {
         debug_assert!(lo <= hi && hi <= self.unstable.tail_start());
+        let offset = self.unstable.offset;
+        // What is unstable is behind the first index.
+        if lo >= offset && lo < hi {
+            return Ok(limited(self.unstable.sealed_slice(lo, hi), max_size));
+        }
         if lo < self.first_index()? {
             return Err(LogError::Compacted);
         }
         if lo >= hi {
             return Ok(Entries::new());
-        }
-        let offset = self.unstable.offset;
-        if lo >= offset {
-            return Ok(self.unstable.sealed_slice(lo, hi).limit_size(max_size));
         }
         let cut = hi.min(offset);
         let ents = self.stable_slice(lo, cut, max_size)?;
@@ -609,7 +688,11 @@ impl<S: Storage> RaftLog<S> {
         const DURING: &str = "reading entries";
         match self.storage.entries(lo, hi, max_size) {
             Ok(ents) if ents.first().is_some_and(|e| e.index == lo) => {
-                Ok(ents.slice(0..usize::try_from(hi - lo).unwrap_or(usize::MAX)))
+                let asked = usize::try_from(hi - lo).unwrap_or(usize::MAX);
+                if ents.len() <= asked {
+                    return Ok(ents);
+                }
+                Ok(ents.slice(0..asked))
             }
             Ok(_) => Err(LogError::Fault(Fault::new(
                 DURING,
@@ -623,6 +706,11 @@ impl<S: Storage> RaftLog<S> {
     /// How many encoded bytes may be being applied.
     pub(crate) fn max_applying_ents_size(&self) -> u64 {
         self.max_applying_ents_size
+    }
+
+    /// The entries that [`append`](Self::append) has appended last, whose payload together the caller knows.
+    pub(crate) fn note_newest_block(&mut self, len: usize, payload: u64) {
+        self.unstable.note_newest_block(len, payload);
     }
 
     /// Checks what holds between calls; reads nothing from the storage.
@@ -650,6 +738,14 @@ impl<S: Storage> RaftLog<S> {
         }
         Ok(())
     }
+}
+
+#[inline]
+fn limited(ents: Entries, max_size: u64) -> Entries {
+    if max_size == NO_LIMIT {
+        return ents;
+    }
+    ents.limit_size(max_size)
 }
 
 /// The term, or 0 where the index is not in the log.

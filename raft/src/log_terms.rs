@@ -10,6 +10,8 @@ const RUNS: usize = 8;
 pub(crate) struct TermRuns {
     runs: [EntryId; RUNS],
     len: usize,
+    /// The last of them, if there is one.
+    newest: EntryId,
 }
 
 impl TermRuns {
@@ -27,11 +29,18 @@ impl TermRuns {
     /// The term at an index that is in the log, if it is known.
     #[inline]
     pub(crate) fn get(&self, i: u64) -> Option<u64> {
-        self.run_at(i).map(|run| run.term)
+        // Nearly all questions are about the newest term.
+        self.newest(i)
+            .or_else(|| self.run_at(i).map(|run| run.term))
+    }
+
+    /// The newest term, if an index that is in the log lies in it.
+    #[inline]
+    pub(crate) fn newest(&self, i: u64) -> Option<u64> {
+        (i >= self.newest.index && self.len != 0).then_some(self.newest.term)
     }
 
     /// The known part of the run that the index lies in: its beginning and its term.
-    #[inline]
     pub(crate) fn run_at(&self, i: u64) -> Option<EntryId> {
         self.known().iter().rev().find(|r| r.index <= i).copied()
     }
@@ -39,9 +48,10 @@ impl TermRuns {
     /// An entry was appended, or the first of several with this term.
     #[inline]
     pub(crate) fn append(&mut self, id: EntryId) {
-        if self.known().last().is_some_and(|r| r.term == id.term) {
+        if self.len != 0 && self.newest.term == id.term {
             return;
         }
+        self.newest = id;
         if self.len == RUNS {
             self.runs.copy_within(1.., 0);
             self.len -= 1;
@@ -57,6 +67,7 @@ impl TermRuns {
         while self.known().last().is_some_and(|r| r.index >= from) {
             self.len -= 1;
         }
+        self.newest = self.known().last().copied().unwrap_or_default();
     }
 }
 

@@ -20,6 +20,9 @@ const BLOCK_ENTRIES: usize = 256;
 /// or at so many bytes: whoever keeps one entry keeps its block.
 const BLOCK_BYTES: u64 = 256 << 10;
 
+/// No entry is larger on the wire, beside its data: four keys, a type and three varints of at most ten bytes.
+const ENTRY_OVERHEAD: u64 = 35;
+
 /// Entries and a snapshot that are not known to be in the storage. Go: unstable
 ///
 /// `offset` may lie below the storage's last index: the next write truncates the storage's log then.
@@ -34,14 +37,18 @@ pub(crate) struct Unstable {
     pub(crate) offset: u64,
     /// Entries below this index are being written. `offset <= offset_in_progress <= offset + len()`
     pub(crate) offset_in_progress: u64,
+    /// The index of the first entry of the open tail: `offset` and the number of `sealed` ones.
+    tail_start: u64,
     /// The entries from `offset` on,
     sealed: Entries,
     /// and those behind them. Its memory is kept when it is sealed.
     tail: Vec<Entry>,
-    /// The encoded size of `tail`.
+    /// No less than the encoded size of `tail`.
     tail_size: u64,
     /// The payload of `tail`.
     tail_payload: u64,
+    /// How many entries of a known payload came last, all at once, and that payload.
+    newest: (usize, u64),
 }
 
 /// What a message will carry of the open tail: resolved when the tail is sealed.
@@ -58,6 +65,7 @@ impl Unstable {
         Self {
             offset,
             offset_in_progress: offset,
+            tail_start: offset,
             ..Self::default()
         }
     }
@@ -67,18 +75,44 @@ impl Unstable {
         self.sealed.len() + self.tail.len()
     }
 
+    #[inline]
     pub(crate) fn is_empty(&self) -> bool {
-        self.sealed.is_empty() && self.tail.is_empty()
+        self.end() == self.offset
     }
 
     /// The index behind the last entry.
+    #[inline]
     pub(crate) fn end(&self) -> u64 {
-        self.offset + self.len() as u64
+        self.tail_start + self.tail.len() as u64
     }
 
     /// The index of the first entry of the open tail.
+    #[inline]
     pub(crate) fn tail_start(&self) -> u64 {
-        self.offset + self.sealed.len() as u64
+        self.tail_start
+    }
+
+    /// Puts the sealed entries in place, from `offset` on.
+    #[inline]
+    fn set_sealed(&mut self, sealed: Entries) {
+        self.tail_start = self.offset + sealed.len() as u64;
+        self.sealed = sealed;
+    }
+
+    /// Appends entries: the first one's index is the one behind the last.
+    #[inline]
+    pub(crate) fn append_behind(&mut self, ents: Entries) {
+        self.seal();
+        self.newest = (0, 0);
+        self.add_sealed(ents);
+    }
+
+    /// Adds entries to the sealed ones; the open tail is empty.
+    #[inline]
+    fn add_sealed(&mut self, ents: Entries) {
+        debug_assert!(self.tail.is_empty());
+        self.tail_start += ents.len() as u64;
+        self.sealed.append(ents);
     }
 
     /// The index of the first entry that the log can have, if there is a snapshot.
@@ -95,6 +129,19 @@ impl Unstable {
         } else {
             Some(self.end() - 1)
         }
+    }
+
+    /// Takes all entries out, if there are any and this is the last of them: what is mostly written is all there is.
+    #[inline]
+    pub(crate) fn take_stable(&mut self, id: EntryId) -> Option<Entries> {
+        let whole = self.tail.is_empty() && self.end().checked_sub(1) == Some(id.index);
+        if !whole || self.sealed.last().is_none_or(|e| e.term != id.term) {
+            return None;
+        }
+        self.newest = (0, 0);
+        self.offset = self.tail_start;
+        self.offset_in_progress = self.tail_start;
+        Some(std::mem::take(&mut self.sealed))
     }
 
     /// The entry at an index, if it is unstable.
@@ -123,7 +170,11 @@ impl Unstable {
 
     /// The entries that are not being written yet.
     #[doc(alias = "nextEntries")]
+    #[inline]
     pub(crate) fn next_entries(&mut self) -> Entries {
+        if self.offset_in_progress == self.end() {
+            return Entries::new();
+        }
         self.slice(self.offset_in_progress, self.end())
     }
 
@@ -183,14 +234,16 @@ impl Unstable {
         if id.index >= self.tail_start() {
             self.seal();
         }
+        self.newest = (0, 0);
         let end = self.sealed.len();
         let num = usize::try_from(id.index + 1 - self.offset).unwrap_or(end);
-        self.sealed = if num >= end {
+        let left = if num >= end {
             Entries::new()
         } else {
             self.sealed.slice(num..end)
         };
         self.offset = id.index + 1;
+        self.set_sealed(left);
         self.offset_in_progress = self.offset_in_progress.max(self.offset);
     }
 
@@ -222,7 +275,7 @@ impl Unstable {
         if self.tail.len() >= BLOCK_ENTRIES || self.tail_size >= BLOCK_BYTES {
             self.seal();
         }
-        self.tail_size += e.size();
+        self.tail_size += e.data.len() as u64 + ENTRY_OVERHEAD;
         self.tail_payload += e.data.len() as u64;
         self.tail.push(e);
     }
@@ -231,29 +284,37 @@ impl Unstable {
     #[inline]
     pub(crate) fn seal(&mut self) {
         if !self.tail.is_empty() {
-            let block: Entries = self.tail.drain(..).collect();
-            self.sealed = std::mem::take(&mut self.sealed).join(block);
-            (self.tail_size, self.tail_payload) = (0, 0);
+            self.freeze_tail();
         }
+    }
+
+    fn freeze_tail(&mut self) {
+        let block: Entries = self.tail.drain(..).collect();
+        self.newest = (0, 0);
+        self.add_sealed(block);
+        (self.tail_size, self.tail_payload) = (0, 0);
     }
 
     /// Appends entries, after all that is behind the first one's index is taken away. There must be one.
     #[doc(alias = "truncateAndAppend")]
+    #[inline]
     pub(crate) fn truncate_and_append(&mut self, ents: Entries, logger: &Logger) {
         let Some(from) = ents.first().map(|e| e.index) else {
             return;
         };
         self.seal();
+        self.newest = (0, 0);
         if from == self.end() {
-            self.sealed = std::mem::take(&mut self.sealed).join(ents);
+            self.add_sealed(ents);
         } else if from <= self.offset {
             log_info!(logger, "replace the unstable entries from index {from}");
-            self.sealed = ents;
             self.offset = from;
             self.offset_in_progress = from;
+            self.set_sealed(ents);
         } else {
             log_info!(logger, "truncate the unstable entries before index {from}");
-            self.sealed = self.slice(self.offset, from).join(ents);
+            let sealed = self.slice(self.offset, from).join(ents);
+            self.set_sealed(sealed);
             self.offset_in_progress = self.offset_in_progress.min(from);
         }
     }
@@ -276,8 +337,27 @@ impl Unstable {
     #[doc(alias = "mustCheckOutOfBounds")]
     pub(crate) fn sealed_slice(&self, lo: u64, hi: u64) -> Entries {
         debug_assert!(self.offset <= lo && lo <= hi && hi <= self.tail_start());
+        if lo == self.offset && hi == self.tail_start {
+            return self.sealed.clone();
+        }
         let at = |i: u64| usize::try_from(i.saturating_sub(self.offset)).unwrap_or(usize::MAX);
         self.sealed.slice(at(lo)..at(hi))
+    }
+
+    /// The payload of the entries that were appended last is known.
+    pub(crate) fn note_newest_block(&mut self, len: usize, payload: u64) {
+        self.newest = (len, payload);
+    }
+
+    /// The entries from `lo` on with their payload, if they were appended last and all at once and are surely of at most `max_size` encoded bytes.
+    pub(crate) fn newest_block(&self, lo: u64, max_size: u64) -> Option<(Entries, u64)> {
+        let (len, payload) = self.newest;
+        let size = payload.saturating_add(ENTRY_OVERHEAD * len as u64);
+        let begin = self.sealed.len().checked_sub(len)?;
+        if len == 0 || !self.tail.is_empty() || lo != self.end() - len as u64 || size > max_size {
+            return None;
+        }
+        Some((self.sealed.slice(begin..begin + len), payload))
     }
 
     /// The part of the open tail from `lo` on of at most `max_size` encoded bytes; with `at_least_one`, one entry even if it is larger.
@@ -292,13 +372,21 @@ impl Unstable {
                 payload: self.tail_payload,
             };
         }
+        let ents = self.tail.get(skip..).unwrap_or_default();
+        if self.tail_size <= max_size {
+            return TailPart {
+                lo,
+                hi: self.end(),
+                payload: ents.iter().map(|e| e.data.len() as u64).sum(),
+            };
+        }
         let mut part = TailPart {
             lo,
             hi: lo,
             payload: 0,
         };
         let mut size = 0;
-        for e in self.tail.get(skip..).unwrap_or_default() {
+        for e in ents {
             size += e.size();
             if size > max_size && !(at_least_one && part.hi == lo) {
                 break;

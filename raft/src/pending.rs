@@ -1,7 +1,9 @@
 //! What a driver fetches from the core: the port that RawNode is built on. Go: rawnode.go (readyWithoutAccept, acceptReady)
 
+use crate::log::{AppliedBatch, Sizes};
 use crate::raftpb::{
-    Entries, HardState, LOCAL_APPEND_THREAD, LOCAL_APPLY_THREAD, Message, MessageType, Snapshot,
+    Entries, HardState, LOCAL_APPEND_THREAD, LOCAL_APPLY_THREAD, Message, MessageType, NO_LIMIT,
+    Snapshot,
 };
 use crate::storage::Storage;
 use crate::types::EntryId;
@@ -67,6 +69,7 @@ impl<S: Storage> Raft<S> {
         self.fault().is_none()
             && (!self.msgs.is_empty()
                 || !self.msgs_after_append.is_empty()
+                || !self.own_acks.is_empty()
                 || log.has_next_unstable_ents()
                 || log.has_next_committed_ents(mode == WriteMode::Sync)
                 || self.hard_state() != self.prev_hard_state
@@ -84,8 +87,10 @@ impl<S: Storage> Raft<S> {
     #[doc(alias = "readyWithoutAccept", alias = "applyUnstableEntries")]
     pub fn pending(&mut self, mode: WriteMode) -> Result<Option<Pending<'_, S>>, Error> {
         self.check_fault()?;
-        let sent = self.send_due_appends().map_err(Error::from);
-        self.settle(sent)?;
+        if self.appends_due {
+            let sent = self.send_due_appends().map_err(Error::from);
+            self.settle(sent)?;
+        }
         if !self.has_pending(mode) {
             return Ok(None);
         }
@@ -109,7 +114,7 @@ impl<S: Storage> Raft<S> {
     /// come, so the log in the storage may not be ours even where index and term agree (an ABA problem). For the same reason every
     /// batch asks for this answer while anything is unstable: a change of term is a batch too, and its answer makes up for those that were ignored.
     #[doc(alias = "newStorageAppendRespMsg", alias = "needStorageAppendRespMsg")]
-    fn new_storage_append_resp_msg(&self) -> Option<Message> {
+    pub(crate) fn new_storage_append_resp_msg(&self) -> Option<Message> {
         let log = &self.raft_log;
         let snapshot = log.next_unstable_snapshot();
         let unstable = log.has_next_or_in_progress_unstable_ents();
@@ -146,6 +151,44 @@ impl<S: Storage> Raft<S> {
     }
 }
 
+impl<S: Storage> Raft<S> {
+    /// Counts committed entries as handed out. Their sizes are worked out only where a limit counts them.
+    #[inline]
+    pub(crate) fn accept_committed(
+        &mut self,
+        entries: &Entries,
+        allow_unstable: bool,
+    ) -> Option<AppliedBatch> {
+        let last = entries.last()?.index;
+        let sizes = if self.counts_sizes() {
+            Sizes::of(entries)
+        } else {
+            Sizes::default()
+        };
+        self.raft_log
+            .accept_applying(last, sizes.encoded, allow_unstable);
+        Some(AppliedBatch {
+            last,
+            len: entries.len(),
+            sizes,
+        })
+    }
+
+    /// Whether any limit counts what is being applied.
+    #[inline]
+    fn counts_sizes(&self) -> bool {
+        self.counts_uncommitted() || self.raft_log.max_applying_ents_size() != NO_LIMIT
+    }
+
+    /// A batch that was handed out is applied.
+    #[inline]
+    pub(crate) fn applied_batch(&mut self, b: AppliedBatch) -> Result<(), Error> {
+        self.applied_to(b.last, b.sizes.encoded)?;
+        self.reduce_uncommitted_size(b.sizes.payload);
+        Ok(())
+    }
+}
+
 impl<S: Storage> Pending<'_, S> {
     /// Takes it: the core counts it as handed out, and the driver must do what `out` says.
     #[doc(alias = "acceptReady")]
@@ -162,17 +205,21 @@ impl<S: Storage> Pending<'_, S> {
 
         r.fill_messages();
         take(&mut r.msgs, &mut out.messages);
+        r.own_acks_to_messages();
+        r.holds_own = false;
         take(&mut r.msgs_after_append, &mut out.messages_after_append);
         take(&mut r.read_states, &mut out.read_states);
         r.raft_log.accept_unstable();
-        r.raft_log
-            .accept_committed(&self.committed_entries, self.mode == WriteMode::Sync);
+        if let Some(b) = r.accept_committed(&self.committed_entries, self.mode == WriteMode::Sync) {
+            r.raft_log.remember_batch(b);
+        }
         out.committed_entries = self.committed_entries;
         r.trace(TraceEventType::Ready);
     }
 }
 
 /// The new state if it is another than what the driver was told last.
+#[inline]
 fn changed<T: Copy + PartialEq>(now: T, prev: &mut T) -> Option<T> {
     if now == *prev {
         return None;
@@ -182,9 +229,14 @@ fn changed<T: Copy + PartialEq>(now: T, prev: &mut T) -> Option<T> {
 }
 
 /// Hands over what is in `from` and takes the driver's buffer for the next time.
-fn take<T>(from: &mut Vec<T>, to: &mut Vec<T>) {
-    to.clear();
-    std::mem::swap(from, to);
+#[inline]
+pub(crate) fn take<T>(from: &mut Vec<T>, to: &mut Vec<T>) {
+    if !to.is_empty() {
+        to.clear();
+    }
+    if !from.is_empty() {
+        std::mem::swap(from, to);
+    }
 }
 
 /// Whether a write must be durable before messages that depend on it leave: votes, terms and entries must, a commit index need not. Go: MustSync

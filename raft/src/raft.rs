@@ -19,6 +19,7 @@ use crate::logging::log_info;
 use crate::raftpb::{ConfState, Entry, HardState, Message, NONE};
 use crate::rand::Rng;
 use crate::read_only::ReadOnly;
+use crate::round::OwnAck;
 use crate::storage::Storage;
 use crate::tracker::{self, Progress, ProgressMap, ProgressTracker};
 use crate::{CampaignType, Config, Error, Fault, ReadState, TraceEventType, Tracer};
@@ -153,6 +154,10 @@ pub struct Raft<S: Storage> {
     /// Messages that must wait until all that is unstable now is written: answers that vote for a leader or acknowledge entries,
     /// to other nodes and to this one.
     pub(crate) msgs_after_append: Vec<Message>,
+    /// A leader's acknowledgements to itself, in a few words each; they too wait for the write.
+    pub(crate) own_acks: Vec<OwnAck>,
+    /// Whether there are messages to this node among those that wait.
+    pub(crate) holds_own: bool,
     pub(crate) lead: u64,
     /// The node that leadership is being transferred to (thesis §3.10), or 0.
     pub(crate) lead_transferee: u64,
@@ -174,9 +179,9 @@ pub struct Raft<S: Storage> {
     disable_proposal_forwarding: bool,
     disable_conf_change_validation: bool,
     step_down_on_removal: bool,
-    batch_append: bool,
+    pub(crate) batch_append: bool,
     /// Whether appends are to be made when the driver asks for what is pending, with `batch_append`.
-    appends_due: bool,
+    pub(crate) appends_due: bool,
     /// Read requests that wait for the first commit of this term.
     pending_read_index_messages: Vec<Message>,
     pub(crate) tracer: Option<Arc<dyn Tracer>>,
@@ -256,6 +261,8 @@ impl<S: Storage> Raft<S> {
             msgs: Vec::new(),
             tail_parts: Vec::new(),
             msgs_after_append: Vec::new(),
+            own_acks: Vec::new(),
+            holds_own: false,
             lead: NONE,
             lead_transferee: NONE,
             pending_conf_index: 0,
@@ -377,7 +384,8 @@ impl<S: Storage> Raft<S> {
     /// The application has applied up to `index`. When that completes a change to a joint configuration which is to be left by itself, a leader
     /// proposes to leave it.
     #[doc(alias = "appliedTo")]
-    fn applied_to(&mut self, index: u64, size: u64) -> Result<(), Error> {
+    #[inline]
+    pub(crate) fn applied_to(&mut self, index: u64, size: u64) -> Result<(), Error> {
         let applied = index.max(self.raft_log.applied);
         self.raft_log.applied_to(applied, size);
         if self.trk.config.auto_leave
@@ -391,7 +399,7 @@ impl<S: Storage> Raft<S> {
 
     /// The application has applied a snapshot.
     #[doc(alias = "appliedSnap")]
-    fn applied_snap(&mut self, index: u64) -> Result<(), Error> {
+    pub(crate) fn applied_snap(&mut self, index: u64) -> Result<(), Error> {
         self.raft_log.stable_snap_to(index);
         self.applied_to(index, 0)
     }

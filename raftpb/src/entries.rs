@@ -66,15 +66,18 @@ fn pos(n: usize) -> u32 {
 }
 
 impl Run {
+    #[inline]
     fn as_slice(&self) -> &[Entry] {
         &self.block[self.start as usize..self.end as usize]
     }
 
+    #[inline]
     fn len(&self) -> usize {
         (self.end - self.start) as usize
     }
 
     /// Whether `next` continues this run in the same block.
+    #[inline]
     fn continues(&self, next: &Run) -> bool {
         self.end == next.start && Arc::ptr_eq(&self.block, &next.block)
     }
@@ -96,6 +99,7 @@ impl Run {
     }
 
     /// The part `lo..hi` of this run.
+    #[inline]
     fn part(&self, lo: usize, hi: usize) -> Run {
         Run {
             block: Arc::clone(&self.block),
@@ -224,6 +228,7 @@ impl Entries {
     /// The part of this view at positions `range`; what lies beyond the end is left out, and a range that ends before it
     /// starts is empty. It keeps no more than its own blocks alive where it lies within one of them, else those of the whole view.
     #[must_use]
+    #[inline]
     pub fn slice(&self, range: Range<usize>) -> Entries {
         let hi = range.end.min(self.len());
         let lo = range.start.min(hi);
@@ -255,6 +260,7 @@ impl Entries {
     /// The longest prefix of at most `max_size` encoded bytes, but at least one entry where there is one. Go: limitSize
     #[must_use]
     #[doc(alias = "limitSize")]
+    #[inline]
     pub fn limit_size(&self, max_size: u64) -> Entries {
         if max_size == u64::MAX {
             return self.clone();
@@ -279,7 +285,10 @@ impl Entries {
     /// A bound of the encoded size that needs no length of a varint: four keys, a type and three varints of ten bytes beside the data.
     fn size_at_most(&self) -> u64 {
         let data = |run: &[Entry]| run.iter().map(|e| e.data.len() as u64).sum::<u64>();
-        let all: u64 = self.runs().map(data).sum();
+        let all: u64 = match self.as_run() {
+            Some(run) => data(run),
+            None => self.runs().map(data).sum(),
+        };
         all.saturating_add(35 * self.len() as u64)
     }
 
@@ -303,8 +312,19 @@ impl Entries {
             .sum()
     }
 
+    /// Adds those behind these: [`join`](Entries::join) in place.
+    #[inline]
+    pub fn append(&mut self, next: Entries) {
+        match (&mut self.0, &next.0) {
+            (Repr::Empty, _) => *self = next,
+            (Repr::One(r), Repr::One(run)) if r.continues(run) => r.end = run.end,
+            _ => *self = std::mem::take(self).join(next),
+        }
+    }
+
     /// These, then those. Adjacent views of one block fuse; nothing is copied.
     #[must_use]
+    #[inline]
     pub fn join(mut self, next: Entries) -> Entries {
         if self.is_empty() {
             return next;

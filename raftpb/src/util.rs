@@ -37,6 +37,7 @@ pub enum SnapshotStatus {
 /// assert!(!is_local_msg(MessageType::MsgApp));
 /// ```
 #[must_use]
+#[inline]
 pub const fn is_local_msg(t: MessageType) -> bool {
     use MessageType::*;
     matches!(
@@ -55,6 +56,7 @@ pub const fn is_local_msg(t: MessageType) -> bool {
 
 /// Whether messages of this type answer another. Go: IsResponseMsg
 #[must_use]
+#[inline]
 pub const fn is_response_msg(t: MessageType) -> bool {
     use MessageType::*;
     matches!(
@@ -72,6 +74,7 @@ pub const fn is_response_msg(t: MessageType) -> bool {
 
 /// Whether the id is that of a storage thread rather than of a node. Go: IsLocalMsgTarget
 #[must_use]
+#[inline]
 pub const fn is_local_msg_target(id: u64) -> bool {
     matches!(id, LOCAL_APPEND_THREAD | LOCAL_APPLY_THREAD)
 }

@@ -3,6 +3,7 @@
 use crate::async_ready::AppendBody;
 use crate::error::{Error, Work};
 use crate::order::Turn;
+use crate::ready::Body;
 use crate::{AppendWork, ApplyWork, AsyncReady, AsyncWrites, Persisted, Ready};
 use crate::{StorageWrites, SyncWrites};
 use bytes::Bytes;
@@ -96,17 +97,10 @@ impl<S: Storage> RawNode<S, SyncWrites> {
         if body.owner != self.writes.owner {
             return Err(Error::ForeignReady);
         }
-        let mut result = Ok(());
-        let resps = [body.batch.append_resp.take(), body.batch.apply_resp.take()];
-        for m in body.own.drain(..).chain(resps.into_iter().flatten()) {
-            // An error is a fault, or a bug of ours; the messages after it count all the same.
-            if let Err(e) = self.raft.step(m) {
-                result = result.and(Err(Error::Raft(e)));
-            }
-        }
+        let result = self.raft.advance(&mut body.round);
         self.writes.outstanding = false;
         self.writes.spare = Some(body);
-        result
+        Ok(result?)
     }
 
     pub(crate) fn sync_ready(&mut self) -> Result<Option<Ready>, Error> {
@@ -115,16 +109,24 @@ impl<S: Storage> RawNode<S, SyncWrites> {
                 raft::Error::Fault(f.clone()).into()
             }));
         }
-        let id = self.raft.id();
-        let Some(pending) = self.raft.pending(WriteMode::Sync)? else {
-            return Ok(None);
+        let mut body = match self.writes.spare.take() {
+            Some(body) => body,
+            None => Box::new(Body {
+                owner: self.writes.owner,
+                ..Body::default()
+            }),
         };
-        let mut body = self.writes.spare.take().unwrap_or_default();
-        body.owner = self.writes.owner;
-        pending.accept(&mut body.batch);
-        body.sort(id);
-        self.writes.outstanding = true;
-        Ok(Some(Ready(body)))
+        match self.raft.next_round(&mut body.round) {
+            Ok(true) => {
+                self.writes.outstanding = true;
+                Ok(Some(Ready(body)))
+            }
+            nothing => {
+                self.writes.spare = Some(body);
+                nothing?;
+                Ok(None)
+            }
+        }
     }
 }
 
@@ -363,7 +365,16 @@ impl<S: Storage, M: StorageWrites> RawNode<S, M> {
     /// # Ok::<(), raft::Error>(())
     /// ```
     #[doc(alias = "Step")]
-    pub fn step(&mut self, m: Message) -> Result<Outcome, raft::Error> {
+    #[inline]
+    pub fn step(&mut self, mut m: Message) -> Result<Outcome, raft::Error> {
+        self.step_mut(&mut m)
+    }
+
+    /// [`step`](RawNode::step) for whoever keeps the message's memory, an inbox say: what the node needs of it is taken out.
+    ///
+    /// # Errors
+    /// As [`step`](RawNode::step); a message that is refused is left as it is.
+    pub fn step_mut(&mut self, m: &mut Message) -> Result<Outcome, raft::Error> {
         if !is_local_msg_target(m.from) {
             if is_local_msg(m.msg_type) {
                 return Err(raft::Error::StepLocalMsg);
@@ -372,7 +383,7 @@ impl<S: Storage, M: StorageWrites> RawNode<S, M> {
                 return Err(raft::Error::StepPeerNotFound);
             }
         }
-        self.raft.step(m)
+        self.raft.step_mut(m)
     }
 
     /// Everything the node knows of itself and its peers. Allocates. Go: Status

@@ -3,7 +3,7 @@
 use crate::describe::{DescribeReady, Parts, sealed::Describe};
 use raft::raftpb::{Entries, EntryFormatter, HardState, Message, Snapshot};
 use raft::storage::Write;
-use raft::{Batch, ReadState, SoftState};
+use raft::{ReadState, Round, SoftState};
 use std::fmt;
 use std::vec::Drain;
 
@@ -12,41 +12,20 @@ use std::vec::Drain;
 #[derive(Debug, Default)]
 pub(crate) struct Body {
     pub(crate) owner: u64,
-    /// As the core filled it, but for what `write` took and, in `messages_after_append`, the messages to self.
-    pub(crate) batch: Batch,
-    pub(crate) write: Write,
-    /// The node's messages to itself: stepped by `advance`. Go: stepsOnAdvance
-    pub(crate) own: Vec<Message>,
+    pub(crate) round: Round,
 }
 
 impl Body {
-    /// Sorts what the core handed out into what is written, what is sent and what is stepped back.
-    pub(crate) fn sort(&mut self, id: u64) {
-        let b = &mut self.batch;
-        self.write.hard_state = b.hard_state.take();
-        self.write.snapshot = b.snapshot.take();
-        self.write.entries = std::mem::take(&mut b.entries);
-        self.write.must_sync = b.must_sync;
-        // A leader's are all to itself, a follower's nearly never: then no message moves.
-        let held = &mut b.messages_after_append;
-        let own = held.iter().filter(|m| m.to == id).count();
-        if own == held.len() {
-            std::mem::swap(held, &mut self.own);
-        } else if own > 0 {
-            self.own.extend(held.extract_if(.., |m| m.to == id));
-        }
-    }
-
     fn describe(&self, f: Option<EntryFormatter<'_>>) -> String {
-        let b = &self.batch;
+        let b = &self.round;
         Parts {
             soft_state: b.soft_state.as_ref(),
-            hard_state: self.write.hard_state.as_ref(),
+            hard_state: b.write.hard_state.as_ref(),
             read_states: &b.read_states,
-            entries: &self.write.entries,
-            snapshot: self.write.snapshot.as_ref(),
+            entries: &b.write.entries,
+            snapshot: b.write.snapshot.as_ref(),
             committed_entries: &b.committed_entries,
-            must_sync: self.write.must_sync,
+            must_sync: b.write.must_sync,
         }
         .describe(b.messages.iter().chain(&b.messages_after_append), f)
     }
@@ -81,43 +60,43 @@ impl Ready {
     /// Leader and role, when they changed. Need not be stored. Go: Ready.SoftState
     #[must_use]
     pub fn soft_state(&self) -> Option<&SoftState> {
-        self.0.batch.soft_state.as_ref()
+        self.0.round.soft_state.as_ref()
     }
 
     /// Term, vote and commit index, when they changed; part of [`write`](Ready::write). Go: Ready.HardState
     #[must_use]
     pub fn hard_state(&self) -> Option<&HardState> {
-        self.0.write.hard_state.as_ref()
+        self.0.round.write.hard_state.as_ref()
     }
 
     /// Reads that may be served once the state machine has applied their index. Go: Ready.ReadStates
     #[must_use]
     pub fn read_states(&self) -> &[ReadState] {
-        &self.0.batch.read_states
+        &self.0.round.read_states
     }
 
     /// The same, taken out.
     pub fn take_read_states(&mut self) -> Vec<ReadState> {
-        std::mem::take(&mut self.0.batch.read_states)
+        std::mem::take(&mut self.0.round.read_states)
     }
 
     /// The entries to append; part of [`write`](Ready::write). Go: Ready.Entries
     #[must_use]
     pub fn entries(&self) -> &Entries {
-        &self.0.write.entries
+        &self.0.round.write.entries
     }
 
     /// A leader's snapshot to store, and after [`persisted`](Ready::persisted) to restore the state machine from; part of
     /// [`write`](Ready::write). Go: Ready.Snapshot
     #[must_use]
     pub fn snapshot(&self) -> Option<&Snapshot> {
-        self.0.write.snapshot.as_ref()
+        self.0.round.write.snapshot.as_ref()
     }
 
     /// What must be written before [`persisted`](Ready::persisted); possibly nothing.
     #[must_use]
     pub fn write(&self) -> &Write {
-        &self.0.write
+        &self.0.round.write
     }
 
     /// Whether the write must be durable, rather than only made, before [`persisted`](Ready::persisted). False when only the
@@ -125,24 +104,24 @@ impl Ready {
     #[must_use]
     #[doc(alias = "MustSync")]
     pub fn must_sync(&self) -> bool {
-        self.0.write.must_sync
+        self.0.round.write.must_sync
     }
 
     /// Messages that may leave at once, before the write. After sending a `MsgSnap`, report its end with
     /// [`report_snapshot`](crate::RawNode::report_snapshot). Go: the part of Ready.Messages that does not wait for the disk
     #[must_use]
     pub fn messages(&self) -> &[Message] {
-        &self.0.batch.messages
+        &self.0.round.messages
     }
 
     /// The same, taken out with their buffer.
     pub fn take_messages(&mut self) -> Vec<Message> {
-        std::mem::take(&mut self.0.batch.messages)
+        std::mem::take(&mut self.0.round.messages)
     }
 
     /// The same, taken out one by one: the buffer stays, so that the node's next messages need none.
     pub fn drain_messages(&mut self) -> Drain<'_, Message> {
-        self.0.batch.messages.drain(..)
+        self.0.round.messages.drain(..)
     }
 
     /// The caller's word that [`write`](Ready::write) is written, and durable where [`must_sync`](Ready::must_sync) says so. What
@@ -189,23 +168,23 @@ impl Persisted {
     #[allow(clippy::misnamed_getters)]
     #[must_use]
     pub fn messages(&self) -> &[Message] {
-        &self.0.batch.messages_after_append
+        &self.0.round.messages_after_append
     }
 
     /// The same, taken out with their buffer.
     pub fn take_messages(&mut self) -> Vec<Message> {
-        std::mem::take(&mut self.0.batch.messages_after_append)
+        std::mem::take(&mut self.0.round.messages_after_append)
     }
 
     /// The same, taken out one by one: the buffer stays, so that the node's next messages need none.
     pub fn drain_messages(&mut self) -> Drain<'_, Message> {
-        self.0.batch.messages_after_append.drain(..)
+        self.0.round.messages_after_append.drain(..)
     }
 
     /// A leader's snapshot, to restore the state machine from before applying anything.
     #[must_use]
     pub fn snapshot(&self) -> Option<&Snapshot> {
-        self.0.write.snapshot.as_ref()
+        self.0.round.write.snapshot.as_ref()
     }
 
     /// The entries to apply now, in order; they may be entries of the same Ready. For each configuration change among them, call
@@ -213,24 +192,24 @@ impl Persisted {
     /// application refuses the change. Go: Ready.CommittedEntries
     #[must_use]
     pub fn committed_entries(&self) -> &Entries {
-        &self.0.batch.committed_entries
+        &self.0.round.committed_entries
     }
 
     /// Leader and role, when they changed. Go: Ready.SoftState
     #[must_use]
     pub fn soft_state(&self) -> Option<&SoftState> {
-        self.0.batch.soft_state.as_ref()
+        self.0.round.soft_state.as_ref()
     }
 
     /// Reads that may be served once the state machine has applied their index. Go: Ready.ReadStates
     #[must_use]
     pub fn read_states(&self) -> &[ReadState] {
-        &self.0.batch.read_states
+        &self.0.round.read_states
     }
 
     /// The same, taken out.
     pub fn take_read_states(&mut self) -> Vec<ReadState> {
-        std::mem::take(&mut self.0.batch.read_states)
+        std::mem::take(&mut self.0.round.read_states)
     }
 }
 

@@ -311,18 +311,22 @@ impl Storage for MemoryStorage {
         Ok((state.hard_state, state.snapshot.metadata.conf_state.clone()))
     }
 
+    #[inline]
     fn entries(&self, lo: u64, hi: u64, max_size: u64) -> Result<Entries, Error> {
         self.0.state.read().log.entries(lo, hi, max_size)
     }
 
+    #[inline]
     fn term(&self, index: u64) -> Result<u64, Error> {
         self.0.state.read().log.term(index)
     }
 
+    #[inline]
     fn first_index(&self) -> Result<u64, Error> {
         Ok(self.0.first_index.load(Ordering::Acquire))
     }
 
+    #[inline]
     fn last_index(&self) -> Result<u64, Error> {
         // Behind the lock and not in an atomic: two atomics could show a new first index with an old last one.
         Ok(self.0.state.read().log.last())
@@ -334,6 +338,7 @@ impl Storage for MemoryStorage {
 }
 
 impl Writer for MemoryStorage {
+    #[inline]
     fn append(&mut self, w: &Write) -> Result<(), Error> {
         if let Some(s) = &w.snapshot {
             return self.append_behind(s, w);
@@ -348,6 +353,7 @@ impl Writer for MemoryStorage {
         Ok(())
     }
 
+    #[inline]
     fn sync(&mut self) -> Result<(), Error> {
         Ok(())
     }

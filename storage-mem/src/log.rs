@@ -78,6 +78,23 @@ fn weight_of_run(run: &[Entry]) -> u64 {
     data + run.len() as u64 * OVERHEAD
 }
 
+/// The same where the entries follow each other from an index on; `None` where they do not, or there are none.
+#[inline]
+fn weight_from(run: &[Entry], first: u64) -> Option<u64> {
+    // The largest number is no index.
+    first
+        .checked_add(run.len() as u64)
+        .filter(|_| !run.is_empty())?;
+    let mut data = 0;
+    for (e, index) in run.iter().zip(first..) {
+        if e.index != index {
+            return None;
+        }
+        data += e.data.len() as u64;
+    }
+    Some(data + run.len() as u64 * OVERHEAD)
+}
+
 /// The log: `base` and what follows it without a gap.
 ///
 /// Entries are held as they were given: a block that the core sealed, or that a message brought, is shared. Only runs shorter
@@ -110,10 +127,12 @@ impl Log {
         }
     }
 
+    #[inline]
     pub(crate) fn first(&self) -> u64 {
         self.base + 1
     }
 
+    #[inline]
     pub(crate) fn last(&self) -> u64 {
         self.runs.back().map_or(self.base, |r| r.end() - 1)
     }
@@ -132,6 +151,7 @@ impl Log {
         }
     }
 
+    #[inline]
     pub(crate) fn term(&self, index: u64) -> Result<u64, Error> {
         if index == self.base {
             return Ok(self.base_term);
@@ -145,6 +165,7 @@ impl Log {
             .map_or(Err(Error::Unavailable), |e| Ok(e.term))
     }
 
+    #[inline]
     pub(crate) fn entries(&self, lo: u64, hi: u64, max_size: u64) -> Result<Entries, Error> {
         if lo < self.first() {
             return Err(Error::Compacted);
@@ -233,20 +254,21 @@ impl Log {
     /// Appends entries, or says why not. Go: MemoryStorage.Append
     #[inline]
     pub(crate) fn try_append(&mut self, entries: &Entries) -> Result<(), Error> {
-        let (first, last) = (self.first(), self.last());
-        Self::check(entries, first, last)?;
         // One block right behind the last entry is what a log mostly gets.
-        match entries.as_run() {
-            Some(run) if run.first().is_some_and(|e| e.index == last + 1) => {
-                self.push(Run {
-                    first: last + 1,
-                    weight: weight_of_run(run),
-                    entries: entries.clone(),
-                    dead: 0,
-                });
-            }
-            _ => self.append(entries),
+        let first = self.last() + 1;
+        if let Some(run) = entries.as_run()
+            && let Some(weight) = weight_from(run, first)
+        {
+            self.push(Run {
+                first,
+                weight,
+                entries: entries.clone(),
+                dead: 0,
+            });
+            return Ok(());
         }
+        Self::check(entries, self.first(), self.last())?;
+        self.append(entries);
         Ok(())
     }
 
@@ -284,6 +306,7 @@ impl Log {
         self.count_tail();
     }
 
+    #[inline]
     fn push(&mut self, run: Run) {
         let len = run.entries.len();
         if len >= SHORT {

@@ -123,7 +123,7 @@ impl<S: Storage> Raft<S> {
     ///
     /// The message is well-formed (`validate`): its entries follow `(m.index, m.log_term)`.
     #[doc(alias = "handleAppendEntries")]
-    fn handle_append_entries(&mut self, m: &mut Message) -> Result<(), Fault> {
+    pub(super) fn handle_append_entries(&mut self, m: &mut Message) -> Result<(), Fault> {
         if m.index < self.raft_log.committed {
             self.send_append_resp(m.from, self.raft_log.committed);
             return Ok(());
@@ -162,6 +162,16 @@ impl<S: Storage> Raft<S> {
 
     /// Acknowledges the log up to an index, once it is written.
     fn send_append_resp(&mut self, to: u64, index: u64) {
+        if self.tracer.is_none() && to != self.id {
+            self.msgs_after_append.push(Message {
+                to,
+                from: self.id,
+                term: self.term,
+                index,
+                ..Message::new(MessageType::MsgAppResp)
+            });
+            return;
+        }
         self.send(Message {
             to,
             index,

@@ -3,9 +3,10 @@
 use super::{Raft, StateType};
 use crate::logging::{log_debug, log_info, log_warning};
 use crate::raftpb::{
-    ConfChangeV2, Entries, Entry, EntryType, Message, MessageType, NONE, describe_conf_change,
-    payloads_size, unmarshal_conf_change,
+    ConfChangeV2, Entries, Entry, EntryType, Message, MessageType, NO_LIMIT, NONE,
+    describe_conf_change, payloads_size, unmarshal_conf_change,
 };
+use crate::round::OwnAck;
 use crate::storage::Storage;
 use crate::types::EntryId;
 use crate::{DropReason, Error, Fault, Malformed, Outcome, RefuseReason, TraceEventType};
@@ -215,7 +216,7 @@ impl<S: Storage> Raft<S> {
 
     /// Appends several entries; the index of the last, or `None` when the quota of uncommitted entries refuses them all.
     fn append_entries(&mut self, mut entries: Entries) -> Option<u64> {
-        if !self.increase_uncommitted_size(payloads_size(&entries)) {
+        if self.counts_uncommitted() && !self.increase_uncommitted_size(payloads_size(&entries)) {
             return None;
         }
         if self.tracer.is_some() {
@@ -233,10 +234,14 @@ impl<S: Storage> Raft<S> {
                 });
             }
         } else {
+            let mut payload = 0;
+            let len = entries.len();
             for (index, e) in (next..).zip(entries.iter_mut()) {
                 (e.term, e.index) = (term, index);
+                payload += e.data.len() as u64;
             }
             self.raft_log.append(entries);
+            self.raft_log.note_newest_block(len, payload);
         }
         Some(self.ack_own_append())
     }
@@ -244,6 +249,15 @@ impl<S: Storage> Raft<S> {
     /// A leader acknowledges its own entries as a follower would, once they are written: the message comes back to it after the write.
     fn ack_own_append(&mut self) -> u64 {
         let index = self.raft_log.last_index();
+        if self.tracer.is_none() {
+            self.own_acks.push(OwnAck {
+                behind: self.msgs_after_append.len(),
+                term: self.term,
+                index,
+            });
+            return index;
+        }
+        // A tracer is shown the message.
         self.send(Message {
             to: self.id,
             index,
@@ -366,6 +380,9 @@ impl<S: Storage> Raft<S> {
     #[doc(alias = "increaseUncommittedSize")]
     #[inline]
     fn increase_uncommitted_size(&mut self, size: u64) -> bool {
+        if !self.counts_uncommitted() {
+            return true;
+        }
         let sum = self.uncommitted_size.saturating_add(size);
         if self.uncommitted_size > 0 && size > 0 && sum > self.max_uncommitted_size {
             log_warning!(
@@ -379,10 +396,16 @@ impl<S: Storage> Raft<S> {
         true
     }
 
+    /// Whether there is a quota of uncommitted entries.
+    #[inline]
+    pub(crate) fn counts_uncommitted(&self) -> bool {
+        self.max_uncommitted_size != NO_LIMIT
+    }
+
     /// Entries were applied. The count may be too small, never too large: entries of earlier leaders were not counted.
     #[doc(alias = "reduceUncommittedSize")]
     #[inline]
-    pub(super) fn reduce_uncommitted_size(&mut self, size: u64) {
+    pub(crate) fn reduce_uncommitted_size(&mut self, size: u64) {
         self.uncommitted_size = self.uncommitted_size.saturating_sub(size);
     }
 }

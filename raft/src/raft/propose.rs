@@ -55,11 +55,11 @@ impl<S: Storage> Raft<S> {
 
     /// Steps a proposal without the way round of [`step`](Self::step)'s checks for other types.
     fn step_prop(&mut self, entries: Entries, from: u64) -> Result<Outcome, Error> {
-        let m = Message {
+        let mut m = Message {
             from,
             entries,
             ..Message::new(MessageType::MsgProp)
         };
-        self.step_checked(m)
+        self.step_checked(&mut m)
     }
 }

@@ -4,7 +4,7 @@ use super::Raft;
 use crate::logging::{log_debug, log_info};
 use crate::raftpb::Message;
 use crate::storage::Storage;
-use crate::tracker::StateType;
+use crate::tracker::{self, StateType};
 use crate::{DropReason, Error, Fault, Outcome, ReadOnlyOption};
 
 impl<S: Storage> Raft<S> {
@@ -20,7 +20,7 @@ impl<S: Storage> Raft<S> {
         let news = if m.reject {
             self.handle_append_rejection(at, m)?
         } else {
-            self.handle_append_acceptance(at, m)?
+            self.handle_append_acceptance(at, m.from, m.index)?
         };
         Ok(if news {
             Outcome::Done
@@ -77,18 +77,46 @@ impl<S: Storage> Raft<S> {
         Ok(true)
     }
 
-    /// The peer's log matches up to `m.index`. False if that is old news.
-    fn handle_append_acceptance(&mut self, at: usize, m: &Message) -> Result<bool, Fault> {
+    /// This leader's own log is written up to an index.
+    pub(crate) fn handle_own_ack(&mut self, at: usize, index: u64) -> Result<(), Fault> {
+        if let Some((_, pr)) = self.trk.progress.get_index_mut(at) {
+            pr.recent_active = true;
+        }
+        self.handle_append_acceptance(at, self.id, index)?;
+        Ok(())
+    }
+
+    /// Whether more may be committed with this leader's own log, at its place among the members, written up to an index. In nearly all rounds the
+    /// peers have yet to answer, and no majority can be beyond what is committed.
+    #[inline]
+    pub(crate) fn own_ack_commits(&self, at: usize, index: u64) -> bool {
+        let voters = &self.trk.config.voters;
+        let ahead = |(place, (_, pr)): (usize, (u64, &tracker::Progress))| {
+            place != at && pr.matched > self.raft_log.committed
+        };
+        index > self.raft_log.committed
+            && (voters.is_joint()
+                || voters.incoming.len() < 2
+                || self.trk.progress.iter().enumerate().any(ahead))
+    }
+
+    /// The peer's log matches up to `index`. False if that is old news.
+    fn handle_append_acceptance(
+        &mut self,
+        at: usize,
+        from: u64,
+        index: u64,
+    ) -> Result<bool, Fault> {
         let Some((_, pr)) = self.trk.progress.get_index_mut(at) else {
             return Ok(false);
         };
         // The answer to a probe may say nothing new and yet end the probing.
-        let ends_probing = pr.matched == m.index && pr.state == StateType::Probe;
-        if !pr.maybe_update(m.index) && !ends_probing {
+        let ends_probing = pr.matched == index && pr.state == StateType::Probe;
+        if !pr.maybe_update(index) && !ends_probing {
             return Ok(false);
         }
         match pr.state {
-            StateType::Replicate => pr.inflights.free_le(m.index),
+            StateType::Replicate => pr.inflights.free_le(index),
             StateType::Probe => pr.become_replicate(),
             // Whichever snapshot it took, it does if the log goes on from there.
             StateType::Snapshot => {
@@ -97,7 +125,7 @@ impl<S: Storage> Raft<S> {
                         self.raft_log.logger,
                         "{:x} recovered from needing snapshot, resumed sending replication messages to {:x} [{pr}]",
                         self.id,
-                        m.from
+                        from
                     );
                     // Through probing, which takes the snapshot into account; on to replicating at once, for there may be nothing
                     // to append for a while.
@@ -106,8 +134,10 @@ impl<S: Storage> Raft<S> {
                 }
             }
         }
-        let own = m.from == self.id;
-        if self.maybe_commit()? {
+        let own = from == self.id;
+        // An acknowledgement of what is committed commits nothing; but a tracer is shown that it was looked at.
+        let may_commit = index > self.raft_log.committed || self.tracer.is_some();
+        if may_commit && self.maybe_commit()? {
             self.release_pending_read_index_messages()?;
             self.bcast_append()?;
         } else if self.batch_append {
@@ -118,20 +148,27 @@ impl<S: Storage> Raft<S> {
         }
         if !own && !self.batch_append {
             // More of the window may be free now than one message fills.
-            while self.maybe_send_append(at, false)? {}
+            while self.lacks_entries(at) && self.maybe_send_append(at, false)? {}
         }
-        if m.from == self.lead_transferee && self.is_up_to_date(at) {
+        if from == self.lead_transferee && self.is_up_to_date(at) {
             log_info!(
                 self.raft_log.logger,
                 "{:x} sent MsgTimeoutNow to {:x} after received MsgAppResp",
                 self.id,
-                m.from
+                from
             );
-            self.send_timeout_now(m.from);
+            self.send_timeout_now(from);
         }
         Ok(true)
     }
 
+    #[inline]
+    fn lacks_entries(&self, at: usize) -> bool {
+        let member = self.trk.progress.get_index(at);
+        member.is_some_and(|(_, pr)| pr.next <= self.raft_log.last_index())
+    }
+
+    #[inline]
     pub(super) fn can_bump_commit(&self, at: usize) -> bool {
         let member = self.trk.progress.get_index(at);
         member.is_some_and(|(_, pr)| pr.can_bump_commit(self.raft_log.committed))

@@ -4,10 +4,10 @@ use super::{MsgTail, Raft, StateType};
 use crate::Fault;
 use crate::log_unstable::TailPart;
 use crate::logging::log_debug;
-use crate::raftpb::{Message, MessageType, NONE};
+use crate::raftpb::{Entries, Message, MessageType, NONE};
 use crate::storage::{self, Storage};
 use crate::tracker;
-use crate::types::LogError;
+use crate::types::{EntryId, LogError};
 use bytes::Bytes;
 
 impl<S: Storage> Raft<S> {
@@ -42,7 +42,10 @@ impl<S: Storage> Raft<S> {
             }
         }
         let queue = match m.msg_type {
-            MsgAppResp | MsgVoteResp | MsgPreVoteResp => &mut self.msgs_after_append,
+            MsgAppResp | MsgVoteResp | MsgPreVoteResp => {
+                self.holds_own |= m.to == self.id;
+                &mut self.msgs_after_append
+            }
             _ => {
                 debug_assert!(
                     m.to != self.id,
@@ -76,6 +79,36 @@ impl<S: Storage> Raft<S> {
             return Ok(false);
         }
         let prev_index = pr.next - 1;
+        let last = self.raft_log.last_entry_id();
+        // The peer has all there is, as far as we know: at most the commit index is news.
+        if prev_index == last.index {
+            if send_if_empty {
+                pr.sent_entries(0, 0);
+                pr.sent_commit(self.raft_log.committed);
+                self.push_append(to, last, Entries::new(), 0);
+            }
+            return Ok(send_if_empty);
+        }
+        let full = pr.state == tracker::StateType::Replicate && pr.inflights.full();
+        // What this leader appended since the last round, behind entries of its own term.
+        if pr.next >= self.raft_log.unstable.tail_start()
+            && !full
+            && let Some(prev_term) = self.raft_log.recent_term(prev_index)
+        {
+            let part = self
+                .raft_log
+                .unstable
+                .tail_part(pr.next, self.max_msg_size, true);
+            let len = usize::try_from(part.hi - part.lo).unwrap_or(usize::MAX);
+            pr.sent_entries(len, part.payload);
+            pr.sent_commit(self.raft_log.committed);
+            let at = self.msgs.len();
+            let TailPart { lo, hi, .. } = part;
+            self.tail_parts.push(MsgTail { at, lo, hi });
+            let prev = EntryId::new(prev_term, prev_index);
+            self.push_append(to, prev, Entries::new(), len);
+            return Ok(true);
+        }
         let prev_term = match self.raft_log.term(prev_index) {
             Ok(t) => t,
             Err(LogError::Fault(f)) => return Err(f),
@@ -83,7 +116,7 @@ impl<S: Storage> Raft<S> {
             Err(_) => return self.maybe_send_snapshot(at),
         };
         // While the window is full only empty appends go out: if all in it was lost, the answer to one of them gets things going again.
-        let ents = if pr.state == tracker::StateType::Replicate && pr.inflights.full() {
+        let ents = if full {
             Ok(Default::default())
         } else {
             self.raft_log.entries_to_send(pr.next, self.max_msg_size)
@@ -101,37 +134,56 @@ impl<S: Storage> Raft<S> {
             let at = self.msgs.len();
             self.tail_parts.push(MsgTail { at, lo, hi });
         }
+        let prev = EntryId::new(prev_term, prev_index);
+        self.push_append(to, prev, ents.sealed, ents.len);
+        Ok(true)
+    }
+
+    /// Queues a MsgApp behind an entry; `len` counts its entries of the open tail too.
+    #[inline]
+    fn push_append(&mut self, to: u64, prev: EntryId, entries: Entries, len: usize) {
         self.msgs.push(Message {
             msg_type: MessageType::MsgApp,
             to,
             from: self.id,
             term: self.term,
-            index: prev_index,
-            log_term: prev_term,
-            entries: ents.sealed,
+            index: prev.index,
+            log_term: prev.term,
+            entries,
             commit: self.raft_log.committed,
             ..Message::default()
         });
         if self.tracer.is_some()
             && let Some(m) = self.msgs.last()
         {
-            self.trace_send_message(m, ents.len);
+            self.trace_send_message(m, len);
         }
-        Ok(true)
     }
 
     /// Gives messages their entries of the open tail, which is frozen for that. Must happen before entries leave the unstable log.
+    #[inline]
     pub(crate) fn fill_messages(&mut self) {
+        if !self.tail_parts.is_empty() {
+            self.fill_from_tail();
+        }
+    }
+
+    fn fill_from_tail(&mut self) {
         for MsgTail { at, lo, hi } in self.tail_parts.drain(..) {
             let ents = self.raft_log.unstable.slice(lo, hi);
             if let Some(m) = self.msgs.get_mut(at) {
-                m.entries = std::mem::take(&mut m.entries).join(ents);
+                if m.entries.is_empty() {
+                    m.entries = ents;
+                } else {
+                    m.entries = std::mem::take(&mut m.entries).join(ents);
+                }
             }
         }
     }
 
     /// The same, where entries up to `index` are about to leave the unstable log.
-    pub(super) fn fill_messages_to(&mut self, index: u64) {
+    #[inline]
+    pub(crate) fn fill_messages_to(&mut self, index: u64) {
         if self.tail_parts.iter().any(|part| part.lo <= index) {
             self.fill_messages();
         }

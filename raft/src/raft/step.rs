@@ -1,6 +1,7 @@
 //! The entrance for messages: the term gate, storage threads' answers and votes. Go: raft.go (Step)
 
 use super::{Raft, StateType};
+use crate::log::AppliedBatch;
 use crate::logging::log_info;
 use crate::raftpb::{Message, MessageType, NONE, vote_resp_msg_type};
 use crate::storage::Storage;
@@ -34,24 +35,65 @@ impl<S: Storage> Raft<S> {
     /// # Ok::<(), Error>(())
     /// ```
     #[doc(alias = "Step")]
-    pub fn step(&mut self, m: Message) -> Result<Outcome, Error> {
+    #[inline]
+    pub fn step(&mut self, mut m: Message) -> Result<Outcome, Error> {
+        self.step_mut(&mut m)
+    }
+
+    /// [`step`](Self::step) for whoever keeps the message's memory, a buffer of messages say: what the node needs of it is taken out.
+    ///
+    /// # Errors
+    /// As [`step`](Self::step); a message that is refused is left as it is.
+    pub fn step_mut(&mut self, m: &mut Message) -> Result<Outcome, Error> {
         self.check_fault()?;
-        let done = self.step_checked(m);
+        // The two messages of steady replication take the shortest way; all others, and a tracer's, the whole one.
+        let done = match (m.msg_type, self.state) {
+            (MessageType::MsgApp, StateType::Follower) if self.is_plain(m) => self.step_append(m),
+            (MessageType::MsgAppResp, StateType::Leader) if self.is_plain(m) => self.step_ack(m),
+            _ => self.step_checked(m),
+        };
         self.settle(done)
     }
 
-    pub(super) fn step_checked(&mut self, mut m: Message) -> Result<Outcome, Error> {
-        self.validate(&m)?;
-        self.trace_receive_message(&m);
+    /// Whether a message is of this node's term, and no tracer is to be shown it.
+    #[inline]
+    fn is_plain(&self, m: &Message) -> bool {
+        m.term == self.term && m.term != 0 && self.tracer.is_none()
+    }
+
+    /// What [`step_checked`](Self::step_checked) comes to for a follower's MsgApp of this term.
+    #[inline]
+    fn step_append(&mut self, m: &mut Message) -> Result<Outcome, Error> {
+        self.validate_app(m)?;
+        self.election_elapsed = 0;
+        self.lead = m.from;
+        self.handle_append_entries(m)?;
+        Ok(Outcome::Done)
+    }
+
+    /// What [`step_checked`](Self::step_checked) comes to for a leader's MsgAppResp of this term.
+    #[inline]
+    fn step_ack(&mut self, m: &mut Message) -> Result<Outcome, Error> {
+        self.validate_app_resp(m)?;
+        match self.trk.progress.position(m.from) {
+            Some(at) => self.handle_append_response(at, m),
+            None => self.step_leader(m),
+        }
+    }
+
+    pub(crate) fn step_checked(&mut self, m: &mut Message) -> Result<Outcome, Error> {
+        self.validate(m)?;
+        self.trace_receive_message(m);
         if m.term != self.term
             && m.term != 0
-            && let Some(outcome) = self.term_gate(&m)?
+            && let Some(outcome) = self.term_gate(m)?
         {
             return Ok(outcome);
         }
-        self.dispatch(&mut m)
+        self.dispatch(m)
     }
 
+    #[inline]
     fn dispatch(&mut self, m: &mut Message) -> Result<Outcome, Error> {
         use MessageType::*;
         match m.msg_type {
@@ -202,8 +244,11 @@ impl<S: Storage> Raft<S> {
     fn handle_storage_apply_resp(&mut self, m: &Message) -> Result<(), Error> {
         if let Some(last) = m.entries.last() {
             let sizes = self.raft_log.applied_sizes(&m.entries);
-            self.applied_to(last.index, sizes.encoded)?;
-            self.reduce_uncommitted_size(sizes.payload);
+            self.applied_batch(AppliedBatch {
+                last: last.index,
+                len: m.entries.len(),
+                sizes,
+            })?;
         }
         Ok(())
     }

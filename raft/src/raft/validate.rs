@@ -5,7 +5,8 @@
 
 use super::{Raft, StateType, restored};
 use crate::raftpb::{
-    Message, MessageType, NONE, Snapshot, is_local_msg_target, unmarshal_conf_change,
+    Entry, EntryType, Message, MessageType, NONE, Snapshot, is_local_msg_target,
+    unmarshal_conf_change,
 };
 use crate::read_only::ReadOnly;
 use crate::storage::Storage;
@@ -41,11 +42,20 @@ impl<S: Storage> Raft<S> {
             MsgStorageApplyResp => self.check_storage_apply_resp(m),
             MsgStorageAppend | MsgStorageApply => return Err(Error::StepLocalMsg),
         };
-        checked.map_err(|what| Error::Malformed {
-            msg_type: m.msg_type,
-            from: m.from,
-            what,
-        })
+        checked.map_err(|what| malformed(m, what))
+    }
+
+    /// [`validate`](Self::validate) for a MsgApp.
+    #[inline]
+    pub(super) fn validate_app(&self, m: &Message) -> Result<(), Error> {
+        let checked = self.check_peer(m).and_then(|()| check_app(m));
+        checked.map_err(|what| malformed(m, what))
+    }
+
+    /// [`validate`](Self::validate) for a MsgAppResp.
+    #[inline]
+    pub(super) fn validate_app_resp(&self, m: &Message) -> Result<(), Error> {
+        self.check_app_resp(m).map_err(|what| malformed(m, what))
     }
 
     /// What holds of every message from another node, of the types that a node never sends to itself.
@@ -87,7 +97,8 @@ impl<S: Storage> Raft<S> {
         if m.entries.is_empty() {
             return Err(Malformed::EntryCount { count: 0 });
         }
-        let readable = |e| unmarshal_conf_change(e).is_ok();
+        let readable =
+            |e: &Entry| e.get_type() == EntryType::Normal || unmarshal_conf_change(e).is_ok();
         if self.state == StateType::Leader && !m.entries.iter().all(readable) {
             return Err(Malformed::ConfChange);
         }
@@ -185,6 +196,15 @@ impl<S: Storage> Raft<S> {
     }
 }
 
+#[cold]
+fn malformed(m: &Message, what: Malformed) -> Error {
+    Error::Malformed {
+        msg_type: m.msg_type,
+        from: m.from,
+        what,
+    }
+}
+
 fn check_has_term(m: &Message) -> Result<(), Malformed> {
     if m.term == 0 {
         return Err(Malformed::NoTerm);
@@ -229,21 +249,32 @@ fn check_index(index: u64) -> Result<(), Malformed> {
     Ok(())
 }
 
+#[inline]
+fn check_run(run: &[Entry], prev: &mut EntryId) -> Result<(), Malformed> {
+    for e in run {
+        if e.index != prev.index + 1 {
+            return Err(Malformed::EntryIndex { index: e.index });
+        }
+        if e.term < prev.term || e.term == 0 {
+            return Err(Malformed::EntryTerm { index: e.index });
+        }
+        *prev = EntryId::from(e);
+    }
+    Ok(())
+}
+
 /// The entries are a piece of the log of a leader of this term, behind the entry that is named. Go: logSlice.valid
 #[doc(alias = "valid", alias = "logSlice", alias = "logSliceFromMsgApp")]
+#[inline]
 fn check_app(m: &Message) -> Result<(), Malformed> {
     check_index(m.index)?;
     let mut prev = EntryId::new(m.log_term, m.index);
-    for run in m.entries.runs() {
-        for e in run {
-            if e.index != prev.index + 1 {
-                return Err(Malformed::EntryIndex { index: e.index });
-            }
-            if e.term < prev.term || e.term == 0 {
-                return Err(Malformed::EntryTerm { index: e.index });
-            }
-            prev = EntryId::from(e);
-        }
+    match m.entries.as_run() {
+        Some(run) => check_run(run, &mut prev)?,
+        None => m
+            .entries
+            .runs()
+            .try_for_each(|run| check_run(run, &mut prev))?,
     }
     if prev.term > m.term {
         return Err(Malformed::EntryTerm { index: prev.index });
