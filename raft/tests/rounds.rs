@@ -4,8 +4,12 @@
 #![allow(clippy::unwrap_used)]
 
 mod common;
+#[allow(dead_code)]
+#[path = "../src/rand.rs"]
+mod rand;
 
 use common::{config, silent, storage};
+use rand::Rng;
 use storage_mem::MemoryStorage;
 use tickraft::raftpb::{Entries, Entry, Message};
 use tickraft::storage::{Write, Writer};
@@ -154,7 +158,7 @@ impl<D: Driver> Group<D> {
                     0
                 };
                 let msg = self.net.remove(place);
-                if act == 12 && pick % 4 == 0 {
+                if act == 12 && pick.is_multiple_of(4) {
                     return "lost".into();
                 }
                 if act == 12 && pick % 4 == 1 {
@@ -167,36 +171,28 @@ impl<D: Driver> Group<D> {
     }
 }
 
-/// xorshift64*.
-struct Rng(u64);
-
-impl Rng {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33
-    }
-}
-
 #[test]
 fn rounds_say_what_batches_say() {
     let mut committed = 0;
     for seed in 1..=60_u64 {
         let set = |c: &mut Config| {
-            c.pre_vote = seed % 2 == 0;
-            c.batch_append = seed % 5 == 0;
-            c.max_size_per_msg = if seed % 3 == 0 { 40 } else { u64::MAX };
-            c.max_committed_size_per_ready = if seed % 4 == 0 { 60 } else { u64::MAX };
-            c.max_uncommitted_entries_size = if seed % 7 == 0 { 200 } else { 0 };
-            c.max_inflight_msgs = if seed % 6 == 0 { 2 } else { 256 };
+            c.pre_vote = seed.is_multiple_of(2);
+            c.batch_append = seed.is_multiple_of(5);
+            c.max_size_per_msg = if seed.is_multiple_of(3) { 40 } else { u64::MAX };
+            c.max_committed_size_per_ready = if seed.is_multiple_of(4) { 60 } else { u64::MAX };
+            c.max_uncommitted_entries_size = if seed.is_multiple_of(7) { 200 } else { 0 };
+            c.max_inflight_msgs = if seed.is_multiple_of(6) { 2 } else { 256 };
         };
-        let mut rng = Rng(seed);
+        let mut rng = Rng::new(seed, 1);
         let (mut a, mut b) = (Group::<Batches>::new(&set), Group::<Rounds>::new(&set));
         for step in 0..3_000 {
-            let (act, pick) = (rng.next() % 13, rng.next());
+            let (act, pick) = (rng.below(13), rng.below(1 << 32));
             // Ticks are rare, or nobody leads for long.
-            let act = if act == 0 && pick % 3 != 0 { 4 } else { act };
+            let act = if act == 0 && !pick.is_multiple_of(3) {
+                4
+            } else {
+                act
+            };
             assert_eq!(
                 a.act(act, pick),
                 b.act(act, pick),

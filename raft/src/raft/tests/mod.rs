@@ -56,6 +56,7 @@ fn leader(voters: &[u64]) -> Core {
 /// What is to be sent, when all is written that can be: the node's own answers are stepped.
 fn sent(r: &mut Core) -> Vec<Message> {
     let mut answers = Vec::new();
+    r.own_acks_to_messages();
     while !r.msgs_after_append.is_empty() {
         r.raft_log.accept_unstable();
         for m in std::mem::take(&mut r.msgs_after_append) {
@@ -65,6 +66,7 @@ fn sent(r: &mut Core) -> Vec<Message> {
                 answers.push(m);
             }
         }
+        r.own_acks_to_messages();
     }
     r.fill_messages();
     let mut out = std::mem::take(&mut r.msgs);

@@ -18,6 +18,7 @@ fn node(pre_vote: bool) -> Core {
 /// The answers that wait for a write, which is said to be done.
 fn written(r: &mut Core) -> Vec<Message> {
     r.raft_log.accept_unstable();
+    r.own_acks_to_messages();
     std::mem::take(&mut r.msgs_after_append)
 }
 
