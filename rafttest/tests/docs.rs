@@ -267,3 +267,93 @@ fn rows_without_tests(text: &str) -> impl Iterator<Item = &str> {
             && !last.contains("no test")
     })
 }
+
+/// Where the sources say that they differ from Go, and the rows of docs/divergence.md that say what, why and which test shows it.
+const DIFFERENCES: [(&str, &[&str]); 12] = [
+    ("raft/src/log.rs", &["what a log knows of its storage"]),
+    (
+        "raft/src/log_unstable.rs",
+        &["entries appended between two Readies"],
+    ),
+    (
+        "raft/src/raft.rs",
+        &["a storage with a log but no hard state"],
+    ),
+    (
+        "raft/src/raft/follower.rs",
+        &["a request for a transfer that was forwarded before"],
+    ),
+    (
+        "raft/src/raft/leader.rs",
+        &["a change without changes but with a transition"],
+    ),
+    (
+        "raft/src/raft/read_index.rs",
+        &["a single voter answers ReadIndex"],
+    ),
+    (
+        "raft/src/raft/send.rs",
+        &["a peer that needs a snapshot where the storage has none"],
+    ),
+    (
+        "raft/src/raft/validate.rs",
+        &["a message between nodes without a term"],
+    ),
+    (
+        "raft/src/read_only.rs",
+        &["a heartbeat response with a context of 1 to 7 bytes"],
+    ),
+    (
+        "raft/src/status.rs",
+        &["a clone of the tracker's configuration"],
+    ),
+    (
+        "raft/src/tracker/config.rs",
+        &["a clone of the tracker's configuration"],
+    ),
+    (
+        "raft/src/tracker/progress.rs",
+        &[
+            "`Next` after a snapshot below `Match`",
+            "`Next` after a snapshot below `Match`",
+        ],
+    ),
+];
+
+fn sources(dir: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(dir).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            sources(&path, found);
+        } else if path.extension().is_some_and(|e| e == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+/// Who leaves Go's ways anew in the core or the drivers has to say so in the list.
+#[test]
+fn every_difference_in_the_sources_has_its_row() {
+    let list = read(&root().join("docs/divergence.md"));
+    let mut files = Vec::new();
+    for crate_ in ["raft", "rawnode", "node"] {
+        sources(&root().join(crate_).join("src"), &mut files);
+    }
+    let mut found = Vec::new();
+    for file in files {
+        let count = read(&file).matches("Differs from Go").count();
+        if count > 0 {
+            let path = file.strip_prefix(root()).expect("below the root");
+            found.push((path.to_string_lossy().into_owned(), count));
+        }
+    }
+    found.sort();
+    let listed = DIFFERENCES.map(|(path, rows)| (path.to_owned(), rows.len()));
+    assert_eq!(
+        found, listed,
+        "give each a row in docs/divergence.md, and its place here"
+    );
+    for row in DIFFERENCES.iter().flat_map(|(_, rows)| *rows) {
+        assert!(list.contains(&format!("\n| {row}")), "no row {row}");
+    }
+}
