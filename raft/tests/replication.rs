@@ -1,12 +1,10 @@
-//! Replication, flow control, snapshots and the batches that a driver gets. Go: raft_test.go, raft_flow_control_test.go, raft_snap_test.go, rawnode_test.go
+//! Replication, flow control and the batches that a driver gets. Go: raft_test.go, raft_flow_control_test.go, rawnode_test.go
 
 #![allow(clippy::unwrap_used)]
 
 mod common;
 
-use common::{Net, Node, app_resp, change, conf_state, config, entries, msg, snapshot, storage};
-use std::cell::RefCell;
-use std::rc::Rc;
+use common::{Net, Node, app_resp, conf_state, config, entries, msg, snapshot, storage};
 use tickraft::raftpb::{Entries, Entry, Message, MessageType};
 use tickraft::tracker::StateType as Progress;
 use tickraft::{Batch, DropReason, Error, Malformed, Outcome, StateType, WriteMode};
@@ -276,171 +274,6 @@ fn commit_indexes_reach_no_further_than_the_log() {
     );
 }
 
-#[test]
-fn a_follower_far_behind_gets_a_snapshot() {
-    let mut net = Net::new(3);
-    net.elect(1);
-    net.isolate(3);
-    for i in 0..5 {
-        net.propose(1, &i.to_string()).unwrap();
-    }
-    net.at(1).compact();
-    net.propose(1, "later").unwrap();
-    net.heal();
-    let seen = Rc::new(RefCell::new(Vec::new()));
-    let log = Rc::clone(&seen);
-    net.filter(move |m| {
-        if m.to == 3 {
-            log.borrow_mut().push(m.msg_type);
-        }
-        true
-    });
-    net.tick(3);
-    assert!(seen.borrow().contains(&MessageType::MsgSnap));
-    let n3 = net.at(3);
-    assert_eq!(
-        (n3.commit(), n3.data().last().map(String::as_str)),
-        (7, Some("later"))
-    );
-    assert_eq!(n3.raft.config().to_string(), "voters=(1 2 3)");
-    net.propose(1, "on").unwrap();
-    assert_eq!(net.at(3).commit(), 8);
-}
-
-#[test]
-fn a_snapshot_is_paused_for_and_its_failure_reported() {
-    let mut n = leader(|_| {});
-    for _ in 0..4 {
-        n.raft.propose("x".into()).unwrap();
-        n.drive();
-        n.step(app_resp(2, 1, n.raft.last_index())).unwrap();
-        n.drive();
-    }
-    // The peer lost its disk, and says so; the leader's log is compacted.
-    n.compact();
-    let pr = |n: &Node| n.raft.progress(2).unwrap().clone();
-    assert_eq!(pr(&n).matched, 5);
-    let mut m = Node::new(config(1), n.disk.clone());
-    m.hup();
-    m.drive();
-    m.step(msg(MessageType::MsgVoteResp, 2, 2)).unwrap();
-    m.drive();
-    m.step(Message {
-        reject: true,
-        ..app_resp(2, 2, 5)
-    })
-    .unwrap();
-    let out = m.drive();
-    let snap = out
-        .iter()
-        .find(|m| m.msg_type == MessageType::MsgSnap)
-        .expect("a snapshot");
-    assert_eq!(snap.snapshot.as_ref().unwrap().metadata.index, 5);
-    assert_eq!(
-        pr(&m).to_string(),
-        "StateSnapshot match=0 next=6 paused pendingSnap=5"
-    );
-    // Nothing goes out meanwhile.
-    m.raft.propose("y".into()).unwrap();
-    m.step(msg(MessageType::MsgHeartbeatResp, 2, 2)).unwrap();
-    assert!(sent(&m.drive()).is_empty());
-    // It failed: probing starts where it did before, after the next heartbeat's answer.
-    let status = |reject| Message {
-        reject,
-        ..msg(MessageType::MsgSnapStatus, 2, 0)
-    };
-    assert_eq!(m.step(status(true)), Ok(Outcome::Done));
-    assert_eq!(pr(&m).to_string(), "StateProbe match=0 next=1 paused");
-    m.step(msg(MessageType::MsgHeartbeatResp, 2, 2)).unwrap();
-    assert!(m.drive().iter().any(|m| m.msg_type == MessageType::MsgSnap));
-    // It arrived: probing starts behind it.
-    assert_eq!(m.step(status(false)), Ok(Outcome::Done));
-    assert_eq!(pr(&m).to_string(), "StateProbe match=0 next=6 paused");
-    m.step(app_resp(2, 2, 5)).unwrap();
-    assert_eq!(pr(&m).state, Progress::Replicate);
-}
-
-/// Where the storage was compacted without a snapshot the peer waits; etcd's process ends.
-#[test]
-fn a_compacted_log_without_a_snapshot_stops_nobody() {
-    let mut n = leader(|_| {});
-    for _ in 0..4 {
-        n.raft.propose("x".into()).unwrap();
-        n.drive();
-        n.step(app_resp(2, 1, n.raft.last_index())).unwrap();
-        n.drive();
-    }
-    n.disk.compact(4).unwrap();
-    let mut m = Node::new(config(1), n.disk.clone());
-    m.hup();
-    m.drive();
-    m.step(msg(MessageType::MsgVoteResp, 2, 2)).unwrap();
-    m.drive();
-    m.step(Message {
-        reject: true,
-        ..app_resp(2, 2, 5)
-    })
-    .unwrap();
-    m.drive();
-    assert_eq!(m.state(), StateType::Leader);
-    assert!(m.raft.fault().is_none());
-}
-
-#[test]
-fn snapshots_that_are_of_no_use_are_ignored() {
-    let snap = |index, term, voters: &[u64]| Message {
-        snapshot: Some(Box::new(snapshot(index, term, conf_state(voters, &[])))),
-        ..msg(MessageType::MsgSnap, 1, 3)
-    };
-    let mut n = Node::new(config(2), storage(&[1, 2], &[]));
-    let app = Message {
-        entries: entries(1, &[1, 1, 1]),
-        commit: 1,
-        ..msg(MessageType::MsgApp, 1, 2)
-    };
-    n.step(app).unwrap();
-    n.drive();
-    let answer = |n: &mut Node, m| {
-        n.step(m).unwrap();
-        let out = n.drive();
-        (out[0].index, out[0].reject, n.raft.last_index())
-    };
-    // None, an empty one, one of what is committed, one for others, one that only commits what is there.
-    assert_eq!(
-        answer(&mut n, msg(MessageType::MsgSnap, 1, 3)),
-        (1, false, 3)
-    );
-    assert_eq!(answer(&mut n, snap(0, 0, &[])), (1, false, 3));
-    assert_eq!(answer(&mut n, snap(1, 1, &[1, 2])), (1, false, 3));
-    assert_eq!(answer(&mut n, snap(9, 1, &[1, 3])), (1, false, 3));
-    assert_eq!(answer(&mut n, snap(2, 1, &[1, 2])), (2, false, 3));
-    // Contradictory ones are refused.
-    for (m, what) in [
-        (snap(9, 4, &[1, 2]), Malformed::Snapshot),
-        (snap(9, 0, &[1, 2]), Malformed::Snapshot),
-        (snap(9, 2, &[0, 2]), Malformed::ConfState),
-        (
-            snap(u64::MAX, 2, &[1, 2]),
-            Malformed::IndexOutOfRange { index: u64::MAX },
-        ),
-    ] {
-        assert_eq!(
-            n.step(m),
-            Err(Error::Malformed {
-                msg_type: MessageType::MsgSnap,
-                from: 1,
-                what
-            })
-        );
-    }
-    let mut both = snap(9, 2, &[1, 2]);
-    both.snapshot.as_mut().unwrap().metadata.conf_state.learners = vec![2];
-    assert!(n.step(both).is_err());
-    // A good one replaces everything.
-    assert_eq!(answer(&mut n, snap(9, 2, &[1, 2, 4])), (9, false, 9));
-    assert_eq!(n.raft.config().to_string(), "voters=(1 2 4)");
-}
-
 /// Asynchronous writes: batches go out while others are being written; acknowledgements wait for their write; what was replaced meanwhile
 /// is not taken for written.
 #[test]
@@ -571,24 +404,6 @@ fn forged_acknowledgements_of_writes_are_refused() {
     n.step(app_resp(2, 1, 2)).unwrap();
     n.drive();
     assert_eq!(n.data(), ["x"]);
-}
-
-#[test]
-fn an_invalid_configuration_change_is_an_error_and_changes_nothing() {
-    let mut n = leader(|_| {});
-    for (cc, text) in [
-        (change("", false), "can't leave a non-joint config"),
-        (change("r1 r2", false), "removed all voters"),
-    ] {
-        let before = n.raft.config().clone();
-        let e = n.raft.apply_conf_change(&cc).unwrap_err();
-        assert!(matches!(e, Error::ConfChange(_)));
-        assert_eq!(e.to_string(), text);
-        assert_eq!(*n.raft.config(), before);
-        assert!(!n.raft.has_pending(WriteMode::Sync));
-    }
-    n.raft.apply_conf_change(&change("v0", false)).unwrap();
-    assert_eq!(n.raft.config().to_string(), "voters=(1 2)");
 }
 
 #[test]

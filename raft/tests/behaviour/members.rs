@@ -225,3 +225,22 @@ fn a_learner_is_no_part_of_a_quorum() {
     assert_eq!(net.at(4).raft.last_index(), 2);
     assert!(!net.at(4).raft.has_pending(WriteMode::Sync));
 }
+
+/// etcd's process ends here; who proposes and who applies agree that nothing has changed.
+#[test]
+fn an_invalid_configuration_change_is_an_error_and_changes_nothing() {
+    let mut n = leader(&[]);
+    for (cc, text) in [
+        (change("", false), "can't leave a non-joint config"),
+        (change("r1 r2", false), "removed all voters"),
+    ] {
+        let before = n.raft.config().clone();
+        let e = n.raft.apply_conf_change(&cc).unwrap_err();
+        assert!(matches!(e, Error::ConfChange(_)));
+        assert_eq!(e.to_string(), text);
+        assert_eq!(*n.raft.config(), before);
+        assert!(!n.raft.has_pending(WriteMode::Sync));
+    }
+    n.raft.apply_conf_change(&change("v0", false)).unwrap();
+    assert_eq!(n.raft.config().to_string(), "voters=(1 2)");
+}

@@ -1,13 +1,16 @@
 //! Snapshots (Raft paper §7): what a node makes of one, and what a leader does while it sends one.
 
 use crate::common::{
-    Lines, Net, Node, app_resp, conf_state, config, hs, msg, progress, snapshot, storage, vote_resp,
+    Lines, Net, Node, app_resp, conf_state, config, entries, hs, lone_leader, msg, progress,
+    snapshot, storage, vote_resp,
 };
+use std::cell::RefCell;
+use std::rc::Rc;
 use tickraft::StateType::{Follower, Leader};
 use tickraft::raftpb::{ConfState, Message, MessageType};
 use tickraft::storage::Storage;
 use tickraft::tracker::StateType;
-use tickraft::{Config, DropReason, Outcome};
+use tickraft::{Config, DropReason, Error, Malformed, Outcome};
 
 fn msg_snap(from: u64, term: u64, index: u64, cs: ConfState) -> Message {
     Message {
@@ -221,4 +224,177 @@ fn a_silent_peer_gets_no_snapshot() {
     assert!(!n.raft.progress(2).unwrap().recent_active);
     n.raft.propose("somedata".into()).unwrap();
     assert!(n.drive().iter().all(|m| m.msg_type != MessageType::MsgSnap));
+}
+
+/// A leader of term 1 of two, whose peer has its first entry.
+fn two_in_step() -> Node {
+    let mut n = lone_leader(&[1, 2], |_| {});
+    n.step(app_resp(2, 1, 1)).unwrap();
+    n.drive();
+    n
+}
+
+#[test]
+fn a_follower_far_behind_gets_a_snapshot() {
+    let mut net = Net::new(3);
+    net.elect(1);
+    net.isolate(3);
+    for i in 0..5 {
+        net.propose(1, &i.to_string()).unwrap();
+    }
+    net.at(1).compact();
+    net.propose(1, "later").unwrap();
+    net.heal();
+    let seen = Rc::new(RefCell::new(Vec::new()));
+    let log = Rc::clone(&seen);
+    net.filter(move |m| {
+        if m.to == 3 {
+            log.borrow_mut().push(m.msg_type);
+        }
+        true
+    });
+    net.tick(3);
+    assert!(seen.borrow().contains(&MessageType::MsgSnap));
+    let n3 = net.at(3);
+    assert_eq!(
+        (n3.commit(), n3.data().last().map(String::as_str)),
+        (7, Some("later"))
+    );
+    assert_eq!(n3.raft.config().to_string(), "voters=(1 2 3)");
+    net.propose(1, "on").unwrap();
+    assert_eq!(net.at(3).commit(), 8);
+}
+
+#[test]
+fn a_snapshot_is_paused_for_and_its_failure_reported() {
+    let mut n = two_in_step();
+    for _ in 0..4 {
+        n.raft.propose("x".into()).unwrap();
+        n.drive();
+        n.step(app_resp(2, 1, n.raft.last_index())).unwrap();
+        n.drive();
+    }
+    // The peer lost its disk, and says so; the leader's log is compacted.
+    n.compact();
+    let pr = |n: &Node| n.raft.progress(2).unwrap().clone();
+    assert_eq!(pr(&n).matched, 5);
+    let mut m = Node::new(config(1), n.disk.clone());
+    m.hup();
+    m.drive();
+    m.step(msg(MessageType::MsgVoteResp, 2, 2)).unwrap();
+    m.drive();
+    m.step(Message {
+        reject: true,
+        ..app_resp(2, 2, 5)
+    })
+    .unwrap();
+    let out = m.drive();
+    let snap = out
+        .iter()
+        .find(|m| m.msg_type == MessageType::MsgSnap)
+        .expect("a snapshot");
+    assert_eq!(snap.snapshot.as_ref().unwrap().metadata.index, 5);
+    assert_eq!(
+        pr(&m).to_string(),
+        "StateSnapshot match=0 next=6 paused pendingSnap=5"
+    );
+    // Nothing goes out meanwhile.
+    m.raft.propose("y".into()).unwrap();
+    m.step(msg(MessageType::MsgHeartbeatResp, 2, 2)).unwrap();
+    assert!(m.drive().iter().all(|m| m.msg_type != MessageType::MsgApp));
+    // It failed: probing starts where it did before, after the next heartbeat's answer.
+    let status = |reject| Message {
+        reject,
+        ..msg(MessageType::MsgSnapStatus, 2, 0)
+    };
+    assert_eq!(m.step(status(true)), Ok(Outcome::Done));
+    assert_eq!(pr(&m).to_string(), "StateProbe match=0 next=1 paused");
+    m.step(msg(MessageType::MsgHeartbeatResp, 2, 2)).unwrap();
+    assert!(m.drive().iter().any(|m| m.msg_type == MessageType::MsgSnap));
+    // It arrived: probing starts behind it.
+    assert_eq!(m.step(status(false)), Ok(Outcome::Done));
+    assert_eq!(pr(&m).to_string(), "StateProbe match=0 next=6 paused");
+    m.step(app_resp(2, 2, 5)).unwrap();
+    assert_eq!(pr(&m).state, StateType::Replicate);
+}
+
+/// Where the storage was compacted without a snapshot the peer waits; etcd's process ends.
+#[test]
+fn a_compacted_log_without_a_snapshot_stops_nobody() {
+    let mut n = two_in_step();
+    for _ in 0..4 {
+        n.raft.propose("x".into()).unwrap();
+        n.drive();
+        n.step(app_resp(2, 1, n.raft.last_index())).unwrap();
+        n.drive();
+    }
+    n.disk.compact(4).unwrap();
+    let mut m = Node::new(config(1), n.disk.clone());
+    m.hup();
+    m.drive();
+    m.step(msg(MessageType::MsgVoteResp, 2, 2)).unwrap();
+    m.drive();
+    m.step(Message {
+        reject: true,
+        ..app_resp(2, 2, 5)
+    })
+    .unwrap();
+    m.drive();
+    assert_eq!(m.state(), Leader);
+    assert!(m.raft.fault().is_none());
+}
+
+#[test]
+fn snapshots_that_are_of_no_use_are_ignored() {
+    let snap = |index, term, voters: &[u64]| Message {
+        snapshot: Some(Box::new(snapshot(index, term, conf_state(voters, &[])))),
+        ..msg(MessageType::MsgSnap, 1, 3)
+    };
+    let mut n = Node::new(config(2), storage(&[1, 2], &[]));
+    let app = Message {
+        entries: entries(1, &[1, 1, 1]),
+        commit: 1,
+        ..msg(MessageType::MsgApp, 1, 2)
+    };
+    n.step(app).unwrap();
+    n.drive();
+    let answer = |n: &mut Node, m| {
+        n.step(m).unwrap();
+        let out = n.drive();
+        (out[0].index, out[0].reject, n.raft.last_index())
+    };
+    // None, an empty one, one of what is committed, one for others, one that only commits what is there.
+    assert_eq!(
+        answer(&mut n, msg(MessageType::MsgSnap, 1, 3)),
+        (1, false, 3)
+    );
+    assert_eq!(answer(&mut n, snap(0, 0, &[])), (1, false, 3));
+    assert_eq!(answer(&mut n, snap(1, 1, &[1, 2])), (1, false, 3));
+    assert_eq!(answer(&mut n, snap(9, 1, &[1, 3])), (1, false, 3));
+    assert_eq!(answer(&mut n, snap(2, 1, &[1, 2])), (2, false, 3));
+    // Contradictory ones are refused.
+    for (m, what) in [
+        (snap(9, 4, &[1, 2]), Malformed::Snapshot),
+        (snap(9, 0, &[1, 2]), Malformed::Snapshot),
+        (snap(9, 2, &[0, 2]), Malformed::ConfState),
+        (
+            snap(u64::MAX, 2, &[1, 2]),
+            Malformed::IndexOutOfRange { index: u64::MAX },
+        ),
+    ] {
+        assert_eq!(
+            n.step(m),
+            Err(Error::Malformed {
+                msg_type: MessageType::MsgSnap,
+                from: 1,
+                what
+            })
+        );
+    }
+    let mut both = snap(9, 2, &[1, 2]);
+    both.snapshot.as_mut().unwrap().metadata.conf_state.learners = vec![2];
+    assert!(n.step(both).is_err());
+    // A good one replaces everything.
+    assert_eq!(answer(&mut n, snap(9, 2, &[1, 2, 4])), (9, false, 9));
+    assert_eq!(n.raft.config().to_string(), "voters=(1 2 4)");
 }
