@@ -7,6 +7,7 @@
 //! - `benches/codec.rs`: a MsgApp encoded and decoded.
 //! - `tests/allocations.rs`: allocations a proposal, counted and bounded.
 //! - `src/bin/compare.rs`: ours and the rivals, side by side.
+//! - `src/bin/disk`: the write-ahead log on the command line: opening a long one, restarting from it, appending against bare writes.
 //! - `src/bin/replicate.rs`: the replication driver on the command line, for profilers and comparisons.
 
 #![forbid(unsafe_code)]

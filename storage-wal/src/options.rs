@@ -29,6 +29,10 @@ pub struct Options {
     pub format: Format,
     /// A segment is preallocated with so many bytes and cut once they are passed. 64,000,000 as etcd's; at least 1 KiB.
     pub segment_size: u64,
+    /// A segment is filled with zeros so far ahead of what is written, 512 KiB, but at most a quarter of it, for batches that are much smaller than that:
+    /// an fsync over blocks that were only reserved has to wait for the file system's journal, too. Twice the bytes are written. 0: never, for
+    /// copy-on-write file systems, where it gains nothing.
+    pub zero_ahead: u64,
     /// Newest entries kept in memory, in bytes of payload and bookkeeping. What is not yet durable is always in memory. 64 MiB.
     pub cache_bytes: u64,
     /// Disk space held back for entries already accepted, terms and votes when the disk is full. 64 MiB; 0: none.
@@ -52,6 +56,7 @@ impl Default for Options {
         Self {
             format: Format::Protected,
             segment_size: 64_000_000,
+            zero_ahead: 512 << 10,
             cache_bytes: 64 << 20,
             reserve: 64 << 20,
             ballast: 0,

@@ -164,6 +164,8 @@ pub struct Wal {
     tail: Segment,
     /// Where the last durable batch ends in the tail.
     offset: u64,
+    /// Up to where the tail's blocks were written, with records or zeros.
+    zeroed: u64,
     chain: Chain,
     /// The last record's number in the last durable batch.
     durable_seq: u64,
@@ -366,6 +368,7 @@ impl Wal {
             shared,
             tail,
             offset,
+            zeroed: 0,
             chain,
             durable_seq: chain.seq,
             pending: Pending::default(),
@@ -839,7 +842,28 @@ impl Wal {
         self.write_mark(vote_changed)
     }
 
+    /// Writes zeros behind a small batch into space that is only reserved; they become durable with it, and read as before.
+    fn zero_ahead(&mut self) -> Result<(), Error> {
+        let len = self.pending.buf.len() as u64;
+        let end = self.offset + len;
+        let ahead = self.options.zero_ahead.min(self.options.segment_size / 4);
+        if end <= self.zeroed || len > ahead / 4 || !self.chain.protected {
+            return Ok(());
+        }
+        // Never beyond what is reserved: a file that grew would have to be journalled again.
+        let to = (end + ahead).min(self.tail.file.len().unwrap_or(0));
+        let zeros = vec![0; usize::try_from(to.saturating_sub(end)).unwrap_or(0)];
+        self.zeroed = to;
+        let done = write_all_at(self.tail.file.as_ref(), &zeros, end);
+        match done.map_err(|e| Error::io("write", &self.tail.path, e)) {
+            Err(e) if !matches!(e, Error::NoSpace { .. }) => Err(self.poisoned(e)),
+            // Without space for zeros the batch itself may still fit.
+            _ => Ok(()),
+        }
+    }
+
     fn write_pending(&mut self) -> Result<(), Error> {
+        self.zero_ahead()?;
         loop {
             let started = Instant::now();
             let done = write_all_at(self.tail.file.as_ref(), &self.pending.buf, self.offset);
@@ -1100,7 +1124,7 @@ impl Wal {
             path,
             file: Arc::from(file),
         };
-        self.offset = buf.len() as u64;
+        (self.offset, self.zeroed) = (buf.len() as u64, 0);
         (self.chain, self.durable_seq) = (chain, chain.seq);
         self.publish();
         info!(self.options.logger, "created a new WAL segment"; "path" => %self.tail.path.display());

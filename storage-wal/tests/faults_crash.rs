@@ -181,6 +181,8 @@ fn s02_any_subset_of_an_unsynced_batchs_sectors_opens() {
     let fs = FaultyFs::new();
     let o = Options {
         segment_size: 32 << 10,
+        // The sectors are the records' own.
+        zero_ahead: 0,
         ..options(&fs)
     };
     let mut wal = Wal::create(&wal_dir(), b"", &o).unwrap();
