@@ -114,26 +114,7 @@ impl WalReader {
             Plan::Cached(e) => return Ok(e),
             Plan::Disk(s, lo, hi) => (s, lo, hi),
         };
-        let mut out = Vec::new();
-        let mut open: Option<(u64, SegmentReader)> = None;
-        for (point, next, segment) in &stretches {
-            // Stretches of one segment lie close together: one window serves them.
-            let seq = segment.name.seq;
-            let mut file = match open.take() {
-                Some((s, r)) if s == seq => r,
-                _ => SegmentReader::new(segment)?.with_window(left.saturating_add(64 << 10)),
-            };
-            let r = ReadBack {
-                point: *point,
-                segment,
-                protected: (segment.name.seq >= protected_from).then_some(log_id),
-            };
-            let from = lo.max(point.index);
-            if !r.read(&mut file, from, (*next).min(hi_disk), &mut left, &mut out)? {
-                break;
-            }
-            open = Some((seq, file));
-        }
+        let out = read_back(&stretches, (lo, hi_disk), &mut left, log_id, protected_from)?;
         self.shared
             .counters
             .read_back
@@ -186,6 +167,37 @@ fn plan(live: &Live, lo: u64, hi: u64, max_size: u64) -> Plan {
         at = next;
     }
     Plan::Disk(stretches, lo, hi)
+}
+
+/// Entries `lo..hi` from their stretches, as many as `left` bytes allow.
+fn read_back(
+    stretches: &[(Point, u64, Segment)],
+    (lo, hi): (u64, u64),
+    left: &mut u64,
+    log_id: u64,
+    protected_from: u64,
+) -> Result<Vec<Entry>, Error> {
+    let mut out = Vec::new();
+    let mut open: Option<(u64, SegmentReader)> = None;
+    for (point, next, segment) in stretches {
+        // Stretches of one segment lie close together: one window serves them.
+        let seq = segment.name.seq;
+        let mut file = match open.take() {
+            Some((s, r)) if s == seq => r,
+            _ => SegmentReader::new(segment)?.with_window(left.saturating_add(64 << 10)),
+        };
+        let r = ReadBack {
+            point: *point,
+            segment,
+            protected: (seq >= protected_from).then_some(log_id),
+        };
+        let from = lo.max(point.index);
+        if !r.read(&mut file, from, (*next).min(hi), left, &mut out)? {
+            break;
+        }
+        open = Some((seq, file));
+    }
+    Ok(out)
 }
 
 /// Reads one stretch back, verified as at open.

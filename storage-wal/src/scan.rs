@@ -13,7 +13,7 @@ use crate::Error;
 use crate::index::LogIndex;
 use crate::mark::{self, Slot};
 use crate::record::{
-    Frame, INSTALLED, SnapshotMark, VERSION, WORD, decode_state, kind, peek_entry, seed,
+    Frame, Guard, INSTALLED, SnapshotMark, VERSION, WORD, decode_state, kind, peek_entry, seed,
 };
 use crate::segment::{Pos, Raw, Segment, SegmentName, SegmentReader};
 use crate::vfs::{Mode, Vfs};

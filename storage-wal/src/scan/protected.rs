@@ -135,67 +135,69 @@ impl Scanner {
         let Some(g) = f.guard else {
             return Ok(Err("an unprotected record".into()));
         };
-        if at == 0
-            && let Err(e) = self.take_head(s, &f)?
-        {
-            return Ok(Err(e));
-        }
         if at == 0 {
+            if let Err(e) = self.take_head(s, &f)? {
+                return Ok(Err(e));
+            }
             self.seed = seed(self.scan.log_id, s.name.seq);
         }
         if !f.holds(self.seed, at) {
             return Ok(Err("the record's checksum does not hold".into()));
         }
         let len = bytes.len() as u64;
+        let pos = Pos {
+            segment: s.name.seq,
+            offset: at,
+        };
+        match self.follow(s, &g).and_then(|()| self.take_data(&f, pos)) {
+            Ok(item) => self.items.push((item, pos)),
+            Err(e) => return Ok(Err(e)),
+        }
+        self.guarded = true;
+        (self.seq, self.batch_base, self.scan.epoch) = (g.seq, g.durable, g.epoch);
+        self.scan.records += 1;
+        if f.ends_batch() {
+            self.finish_batch(s, at + len)?;
+        }
+        Ok(Ok(Some(len)))
+    }
+
+    /// Whether a record whose checksum holds is the next one of this log.
+    fn follow(&mut self, s: &Segment, g: &Guard) -> Result<(), Bad> {
         if self.guarded {
             if g.seq != self.seq + 1 {
-                return Ok(Err(format!("record {} follows record {}", g.seq, self.seq)));
+                return Err(format!("record {} follows record {}", g.seq, self.seq));
             }
         } else if s.name.seq == 0 && g.seq != 1 {
-            return Ok(Err("the first record is missing".into()));
+            return Err("the first record is missing".into());
         }
         // From here on the checksum vouches for what the record says of others.
         self.scan.proven = self.scan.proven.max(g.durable);
         if !self.guarded {
             (self.batch_base, self.scan.seq) = (g.durable, g.durable);
         }
-        let starts = self.items.is_empty();
-        if g.durable
-            != if starts {
-                self.scan.seq
-            } else {
-                self.batch_base
-            }
-            || g.epoch < self.scan.epoch
-        {
-            return Ok(Err("the record belongs to another batch".into()));
-        }
-        let pos = Pos {
-            segment: s.name.seq,
-            offset: at,
+        let batch = if self.items.is_empty() {
+            self.scan.seq
+        } else {
+            self.batch_base
         };
+        if g.durable != batch || g.epoch < self.scan.epoch {
+            return Err("the record belongs to another batch".into());
+        }
+        Ok(())
+    }
+
+    /// Verifies a record's data by the chain, and reads them.
+    fn take_data(&mut self, f: &Frame<'_>, pos: Pos) -> Result<Item, Bad> {
         let before = self.crc;
-        let data_crc = crc32c_append(before, f.data());
+        // A log whose beginning was purged takes the chain from the head of its first segment.
         let first = !self.guarded && self.scan.records == 0;
-        if f.crc != data_crc && !(first && f.kind == kind::CRC) {
-            return Ok(Err("the data's CRC does not hold".into()));
+        if f.crc != crc32c_append(before, f.data()) && !(first && f.kind == kind::CRC) {
+            return Err("the data's CRC does not hold".into());
         }
-        let item = match decode(&f, pos, before) {
-            Ok(i) => i,
-            Err(e) => return Ok(Err(e)),
-        };
-        let (ends, end) = (f.ends_batch(), at + len);
+        let item = decode(f, pos, before)?;
         self.crc = f.crc;
-        self.guarded = true;
-        self.seq = g.seq;
-        self.batch_base = g.durable;
-        self.scan.epoch = g.epoch;
-        self.scan.records += 1;
-        self.items.push((item, pos));
-        if ends {
-            self.finish_batch(s, end)?;
-        }
-        Ok(Ok(Some(len)))
+        Ok(item)
     }
 
     pub(super) fn take_head(

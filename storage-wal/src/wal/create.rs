@@ -63,19 +63,7 @@ impl Wal {
             seed: seed(log_id, 0),
             protected,
         };
-        let name = SegmentName { seq: 0, index: 0 };
-        let path = name.path(tmp);
-        let file = vfs
-            .open(&path, Mode::Create)
-            .map_err(|e| Error::io("create", &path, e))?;
-        lock_segment(file.as_ref(), &path)?;
-        file.allocate(options.segment_size)
-            .map_err(|e| Error::io("allocate", &path, e))?;
-        let first = SnapshotMark::default().encode_to_vec();
-        let buf = encode_head(&mut chain, name, metadata, &[(kind::SNAPSHOT, &first)]);
-        write_all_at(file.as_ref(), &buf, 0).map_err(|e| Error::io("write", &path, e))?;
-        file.sync().map_err(|e| Error::io("sync", &path, e))?;
-        let offset = buf.len() as u64;
+        let (tail, offset) = first_segment(options, tmp, metadata, &mut chain)?;
         let slot = Slot {
             log_id,
             offset,
@@ -95,11 +83,6 @@ impl Wal {
         };
         live.log.reset(0, 0);
         live.cache.clear(1);
-        let tail = Segment {
-            name,
-            path,
-            file: Arc::from(file),
-        };
         Ok(Self::assemble(
             options,
             tmp,
@@ -161,4 +144,32 @@ pub(super) fn tmp_dir(dir: &Path) -> PathBuf {
     let mut name = dir.file_name().unwrap_or_default().to_os_string();
     name.push(".tmp");
     parent(dir).join(name)
+}
+
+/// Writes and syncs the first segment. Returns it, and where it ends.
+fn first_segment(
+    options: &Options,
+    tmp: &Path,
+    metadata: &[u8],
+    chain: &mut Chain,
+) -> Result<(Segment, u64), Error> {
+    let name = SegmentName { seq: 0, index: 0 };
+    let path = name.path(tmp);
+    let io = |op| {
+        let path = path.clone();
+        move |e| Error::io(op, &path, e)
+    };
+    let file = options
+        .vfs
+        .open(&path, Mode::Create)
+        .map_err(io("create"))?;
+    lock_segment(file.as_ref(), &path)?;
+    file.allocate(options.segment_size)
+        .map_err(io("allocate"))?;
+    let first = SnapshotMark::default().encode_to_vec();
+    let buf = encode_head(chain, name, metadata, &[(kind::SNAPSHOT, &first)]);
+    write_all_at(file.as_ref(), &buf, 0).map_err(io("write"))?;
+    file.sync().map_err(io("sync"))?;
+    let file = Arc::from(file);
+    Ok((Segment { name, path, file }, buf.len() as u64))
 }
