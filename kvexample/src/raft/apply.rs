@@ -4,6 +4,7 @@ use super::Shared;
 use super::snapshots::Snapshots;
 use crate::kvstore::{Applied, Origin, Refused, State};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+use node::raft::StateType;
 use node::rawnode::ApplyWork;
 use raftpb::{
     ConfChangeType, ConfChangeV2, ConfState, Entries, Entry, EntryType, Snapshot,
@@ -65,6 +66,7 @@ impl Applier {
     /// Runs until nobody hands over any more, or the node is to end by its failure.
     pub(super) fn run(mut self, works: &Receiver<Apply>) {
         loop {
+            self.lead_alone();
             let done = match works.recv_timeout(self.shared.election_timeout) {
                 Ok(Apply::Entries(work)) => self.apply(work),
                 Ok(Apply::Snapshot(snapshot, loaded)) => {
@@ -84,6 +86,16 @@ impl Applier {
                 return self.shared.node.fail(storage::Error::other(why));
             }
             self.snapshots.maybe_trigger(&self.conf);
+        }
+    }
+
+    /// The only voter need not wait for a leader to be silent.
+    fn lead_alone(&self) {
+        let now = *self.shared.leadership.borrow();
+        let alone = self.conf.voters == [self.shared.id] && self.conf.voters_outgoing.is_empty();
+        if alone && now.lead == 0 && now.role == StateType::Follower {
+            // Refused while a change of the members is not applied yet: then it is tried again after that. An error says that the node has ended.
+            let _ = self.shared.node.campaign();
         }
     }
 

@@ -64,6 +64,21 @@ fn after_a_restart_of_all_every_acknowledged_write_is_there() {
 }
 
 #[test]
+fn a_single_node_serves_without_waiting_for_an_election_timeout() {
+    // Ticks that never come.
+    let options = Options {
+        election_ticks: 1_000_000,
+        ..Options::default()
+    };
+    let mut cluster = Cluster::start(1, options);
+    cluster.any().put(b"k", b"v", None).unwrap();
+    cluster.kill(1);
+    cluster.restart(1);
+    let found = cluster.client(1).get(b"k", false).unwrap().unwrap();
+    assert_eq!(found.value, b"v");
+}
+
+#[test]
 fn a_directory_of_another_node_or_cluster_is_refused() {
     let mut cluster = Cluster::start(1, Options::default());
     cluster.leader();

@@ -1,6 +1,6 @@
 //! What the HTTP API promises.
 
-use crate::common::{Cluster, Options, eventually, hasty, send};
+use crate::common::{Cluster, Options, PATIENCE, eventually, hasty, send};
 use kvexample::client::key_path;
 use kvexample::error::Error;
 use kvexample::httpapi::Limits;
@@ -362,7 +362,13 @@ fn status_tells_who_is_who() {
 
 #[test]
 fn a_write_that_its_dead_leader_took_along_is_proposed_again_under_its_id() {
-    let mut cluster = Cluster::start(3, Options::default());
+    // Long enough that a busy machine holds one election, not several.
+    let options = Options {
+        election_ticks: 40,
+        request_timeout: PATIENCE,
+        ..Options::default()
+    };
+    let mut cluster = Cluster::start(3, options);
     let (leader, follower) = (cluster.leader(), cluster.follower());
     let url = format!("{}/kv/k", cluster.http(follower));
     cluster.kill(leader);
