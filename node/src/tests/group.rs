@@ -153,6 +153,8 @@ impl Group {
         let want = 5 + 1 + proposals;
         let commit = |n: &Node| n.status().unwrap().basic.hard_state.commit;
         self.wait(|g| g.nodes.values().all(|(n, _)| commit(n) == want));
+        // A node may know what is committed before its application has written it.
+        self.wait(|g| g.disks.values().all(|s| s.last_index() == Ok(want)));
         assert_eq!(self.nodes.len(), 5);
         for id in 1..=5 {
             self.stop(id);
