@@ -94,6 +94,11 @@ impl Harness for OnDisk {
     }
 
     fn reopen(&mut self, s: Self::Store) -> Self::Store {
+        s.store.clone().close().unwrap();
+        self.kill(s)
+    }
+
+    fn kill(&mut self, s: Self::Store) -> Self::Store {
         let place = s.place;
         drop(s);
         let store = DiskStorage::open(self.dirs[place].path(), options(self.cache_bytes))
@@ -133,6 +138,11 @@ impl Harness for PowerCuts {
             _ => Crash::Seed(self.cuts),
         };
         Self::open(s.place.crash(&how))
+    }
+
+    /// The page cache stays.
+    fn kill(&mut self, s: Self::Store) -> Self::Store {
+        Self::open(s.place.kill())
     }
 }
 

@@ -62,6 +62,12 @@ pub trait Harness {
 
     /// Closes the storage and opens what it kept. One that keeps nothing beyond its life returns it as it is.
     fn reopen(&mut self, s: Self::Store) -> Self::Store;
+
+    /// Opens what a storage kept whose process was killed: nothing was closed, and what was not synced may be there or not. The checks do this in turn
+    /// with [`reopen`](Harness::reopen), which it is unless an implementer knows better.
+    fn kill(&mut self, s: Self::Store) -> Self::Store {
+        self.reopen(s)
+    }
 }
 
 /// The harness of storages that live in memory only: a reopen gives back the same handle.

@@ -10,6 +10,8 @@ pub(super) struct Pair<S> {
     pub(super) model: Model,
     /// What a reopen may find: the state that is durable, and the states after each Write since.
     kept: Vec<Model>,
+    /// Every other reopen is a kill.
+    reopens: u64,
 }
 
 impl<S: Storage + Writer> Pair<S> {
@@ -19,6 +21,7 @@ impl<S: Storage + Writer> Pair<S> {
             store: h.create(),
             model: Model::default(),
             kept: vec![Model::default()],
+            reopens: 0,
         };
         pair.agree("a new log")?;
         Ok(pair)
@@ -89,10 +92,15 @@ impl<S: Storage + Writer> Pair<S> {
         self.agree(&call)
     }
 
-    /// Closes and opens: what is found must be a state since the last sync. From then on that is the state.
+    /// Closes, or kills, and opens: what is found must be a state since the last sync. From then on that is the state.
     pub(super) fn reopen<H: Harness<Store = S>>(&mut self, h: &mut H) -> Outcome {
         let closed = std::mem::replace(&mut self.store, h.create());
-        self.store = h.reopen(closed);
+        self.reopens += 1;
+        self.store = if self.reopens.is_multiple_of(2) {
+            h.kill(closed)
+        } else {
+            h.reopen(closed)
+        };
         let mut first = Ok(());
         for m in self.kept.iter().rev() {
             let m = match found(&self.store, m.clone()) {
