@@ -125,6 +125,7 @@ impl DiskStorage {
         };
         let reader = wal.reader();
         let grown = reader.last_index().saturating_sub(meta.snapshot.index);
+        let grown_bytes = share(r.log_bytes().saturating_sub(wal.unused()), grown, r.entries);
         let wal: SharedWal = Arc::new(Mutex::new(Some(wal)));
         let idle = options
             .wal
@@ -136,7 +137,7 @@ impl DiskStorage {
             snap,
             wal,
             meta: RwLock::new(meta),
-            grown: (r.log_bytes().into(), grown.into()),
+            grown: (grown_bytes.into(), grown.into()),
             space: AtomicU8::new(Space::Ample as u8),
             peers,
             identity,
@@ -259,4 +260,67 @@ pub(super) fn check_identity(
         }
     }
     Ok(identity)
+}
+
+/// About how many of the log's bytes are of its last `grown` entries; `entries` are its first and last index.
+fn share(bytes: u64, grown: u64, entries: (u64, u64)) -> u64 {
+    let all = (entries.1 + 1).saturating_sub(entries.0).max(1);
+    let part = u128::from(bytes) * u128::from(grown.min(all)) / u128::from(all);
+    u64::try_from(part).unwrap_or(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::share;
+    use crate::{DiskOptions, DiskStorage, Options};
+    use storage::raftpb::{Entry, HardState};
+    use storage::{Write, Writer};
+
+    #[test]
+    fn after_a_restart_what_is_only_preallocated_does_not_count_as_grown() {
+        let dir = tempfile::tempdir().unwrap();
+        let wal = Options {
+            segment_size: 1 << 20,
+            reserve: 0,
+            ..Options::default()
+        };
+        let options = || DiskOptions {
+            node_id: 1,
+            cluster_id: 1,
+            snapshot_bytes: 1 << 18,
+            wal: wal.clone(),
+            ..DiskOptions::default()
+        };
+        let (mut store, _) = DiskStorage::open(dir.path(), options()).unwrap();
+        let write = |index, len| Write {
+            hard_state: Some(HardState {
+                term: 1,
+                vote: 1,
+                commit: 0,
+            }),
+            entries: vec![Entry::new(1, index, vec![7; len])].into(),
+            must_sync: true,
+            ..Write::default()
+        };
+        store.append(&write(1, 10)).unwrap();
+        store.sync().unwrap();
+        assert!(!store.wants_snapshot());
+        drop(store);
+        let (mut store, _) = DiskStorage::open(dir.path(), options()).unwrap();
+        assert!(!store.wants_snapshot(), "as before");
+        store.append(&write(2, 1 << 18)).unwrap();
+        store.sync().unwrap();
+        drop(store);
+        let (store, _) = DiskStorage::open(dir.path(), options()).unwrap();
+        assert!(store.wants_snapshot(), "and what was written counts");
+    }
+
+    #[test]
+    fn what_a_snapshot_covers_does_not_count_as_grown() {
+        assert_eq!(share(1000, 0, (1, 10)), 0);
+        assert_eq!(share(1000, 5, (1, 10)), 500);
+        assert_eq!(share(1000, 10, (1, 10)), 1000);
+        assert_eq!(share(1000, 0, (1, 0)), 0, "an empty log");
+        assert_eq!(share(u64::MAX, 9, (2, 10)), u64::MAX);
+    }
 }

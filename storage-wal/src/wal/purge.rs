@@ -31,6 +31,16 @@ impl Wal {
         self.tail.name.seq
     }
 
+    /// How much of the segment being written is preallocated and not written.
+    pub(crate) fn unused(&self) -> u64 {
+        // Only an estimate is made of it: a length that cannot be read does no harm.
+        self.tail
+            .file
+            .len()
+            .unwrap_or(0)
+            .saturating_sub(self.offset)
+    }
+
     /// The first segment that must stay for a snapshot at `index`, marked in segment `marked`, and for readers behind `compacted`.
     pub(crate) fn floor(&self, index: u64, marked: u64, compacted: u64) -> u64 {
         let live = self.shared.live.read();
