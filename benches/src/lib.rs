@@ -8,6 +8,7 @@
 //! - `tests/allocations.rs`: allocations a proposal, counted and bounded.
 //! - `src/bin/compare.rs`: ours and the rivals, side by side.
 //! - `src/bin/disk`: the write-ahead log on the command line: opening a long one, restarting from it, appending against bare writes.
+//! - `instructions/run`: instructions a proposal, counted by valgrind and compared with `instructions/recorded.tsv`.
 //! - `src/bin/replicate.rs`: the replication driver on the command line, for profilers and comparisons.
 
 #![forbid(unsafe_code)]

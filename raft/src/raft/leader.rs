@@ -11,7 +11,8 @@ use crate::storage::Storage;
 use crate::types::EntryId;
 use crate::{DropReason, Error, Fault, Malformed, Outcome, RefuseReason, TraceEventType};
 
-/// Proposals of fewer entries are copied to the open tail, so that many small ones share a block; larger ones are a block already.
+/// Proposals of fewer entries are copied to the open tail, so that many small ones share a block; larger ones, and the first one since the
+/// driver was last told what to write, are a block already.
 const SMALL_PROPOSAL: usize = 8;
 
 impl<S: Storage> Raft<S> {
@@ -225,7 +226,7 @@ impl<S: Storage> Raft<S> {
                 .for_each(|e| self.trace_replicate(e.get_type()));
         }
         let (term, next) = (self.term, self.raft_log.last_index() + 1);
-        if entries.len() < SMALL_PROPOSAL {
+        if entries.len() < SMALL_PROPOSAL && self.raft_log.has_next_unstable_ents() {
             for (index, e) in (next..).zip(&entries) {
                 self.raft_log.push(Entry {
                     term,
