@@ -215,8 +215,9 @@ fn remove(dir: &Path) -> Result<(), Error> {
     }
 }
 
-fn rename(from: &Path, to: &Path) -> Result<(), Error> {
-    std::fs::rename(from, to).map_err(io("rename the directory"))?;
+/// Gives what is whole its name, durably.
+pub(crate) fn rename(from: &Path, to: &Path) -> Result<(), Error> {
+    std::fs::rename(from, to).map_err(io("rename what was written"))?;
     let parent = to.parent().filter(|p| !p.as_os_str().is_empty());
     let parent = parent.unwrap_or(Path::new("."));
     OsFs.sync_dir(parent).map_err(io("sync the directory"))

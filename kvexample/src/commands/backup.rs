@@ -34,7 +34,7 @@ pub(super) fn backup(args: BackupArgs) -> Done {
         .and_then(|()| File::open(&partial).map_err(io("read the backup")))
         .and_then(|mut f| backup::read(&mut f))
         .and_then(|state| {
-            std::fs::rename(&partial, &path).map_err(io("rename the backup"))?;
+            backup::rename(&partial, &path)?;
             Ok(state)
         });
     let state = match fetched {

@@ -74,11 +74,13 @@ async fn until_answered(
     }
 }
 
-/// What an answer says; `None` when it was not this cluster's member that answered.
+/// What an answer says; `None` when it is none: it was not this cluster's member that answered, or it could not look.
 fn judge(own: u64, answer: Answer, log: &slog::Logger) -> Option<Result<(), String>> {
     match answer.refusal {
-        // It knows of no such node, or is about to begin itself.
-        None | Some(Refusal::UnknownSender | Refusal::Busy) => Some(Ok(())),
+        // It knows of no such node.
+        None | Some(Refusal::UnknownSender) => Some(Ok(())),
+        // It could not look: that is no answer.
+        Some(Refusal::Busy) => None,
         Some(Refusal::NotAdmitted(why)) => Some(Err(why)),
         Some(Refusal::Removed) => {
             let why = lost(own, &format!("node {own} was removed from the cluster"));
@@ -88,5 +90,29 @@ fn judge(own: u64, answer: Answer, log: &slog::Logger) -> Option<Result<(), Stri
             warn!(log, "a member of another cluster, or none, answers at an address of the list"; "says" => answer.id, "reason" => %other);
             None
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_who_looked_and_found_nothing_has_answered() {
+        let log = slog::Logger::root(slog::Discard, slog::o!());
+        let says = |refusal| {
+            let answer = Answer {
+                refusal,
+                ..Answer::new(&transport_tcp::Config::new(7, 2))
+            };
+            judge(3, answer, &log)
+        };
+        assert_eq!(says(None), Some(Ok(())));
+        assert_eq!(says(Some(Refusal::UnknownSender)), Some(Ok(())));
+        assert_eq!(says(Some(Refusal::Busy)), None);
+        assert_eq!(says(Some(Refusal::WrongCluster)), None);
+        let known = says(Some(Refusal::NotAdmitted("known".into())));
+        assert_eq!(known, Some(Err("known".into())));
+        assert!(matches!(says(Some(Refusal::Removed)), Some(Err(_))));
     }
 }

@@ -24,8 +24,18 @@ pub(super) struct Snapshots {
     last: u64,
     /// Whether the membership changed since: a node that joined is not in an older snapshot, and would refuse it.
     members_changed: bool,
-    running: Option<JoinHandle<()>>,
+    running: Option<Running>,
     begun: Option<Instant>,
+    /// The last one found no room.
+    failed: bool,
+}
+
+/// A snapshot that is being taken.
+struct Running {
+    /// Whether it need not be tried again.
+    thread: JoinHandle<bool>,
+    at: u64,
+    before: u64,
 }
 
 impl Snapshots {
@@ -37,6 +47,7 @@ impl Snapshots {
             members_changed: false,
             running: None,
             begun: None,
+            failed: false,
         }
     }
 
@@ -53,13 +64,14 @@ impl Snapshots {
     /// Takes a snapshot when the log grew enough since the last, or the disk is full. The state is cloned here, which shares it; writing it out is the thread's. Go: maybeTriggerSnapshot
     #[doc(alias = "maybeTriggerSnapshot")]
     pub(super) fn maybe_trigger(&mut self, conf: &ConfState) {
+        self.conclude();
         let applied = *self.shared.applied.borrow();
-        let full = self.storage.space() != Space::Ample;
+        let full = self.failed || self.storage.space() != Space::Ample;
         let due =
             self.storage.wants_snapshot() || self.members_changed && self.is_compacted() || full;
         if !due
             || applied <= self.last
-            || self.running.as_ref().is_some_and(|r| !r.is_finished())
+            || self.running.is_some()
             || full && self.begun.is_some_and(|b| b.elapsed() < FULL_PAUSE)
         {
             return;
@@ -71,9 +83,27 @@ impl Snapshots {
         let (shared, storage) = (Arc::clone(&self.shared), self.storage.clone());
         let thread = std::thread::Builder::new().name(format!("snapshot-{}", shared.id));
         match thread.spawn(move || take(&shared, storage, &state, conf)) {
-            Ok(handle) => self.running = Some(handle),
+            Ok(thread) => {
+                self.running = Some(Running {
+                    thread,
+                    at: applied,
+                    before: last,
+                });
+            }
             // The next try comes with the next batch of entries.
             Err(e) => error!(self.shared.log, "no thread for a snapshot"; "error" => %e),
+        }
+    }
+
+    /// One that found no room counts as not begun: on a full disk nothing new is applied, so the next try cannot wait for that.
+    fn conclude(&mut self) {
+        let Some(done) = self.running.take_if(|r| r.thread.is_finished()) else {
+            return;
+        };
+        // A panic was reported by the thread itself.
+        self.failed = !done.thread.join().unwrap_or(true);
+        if self.failed && self.last == done.at {
+            self.last = done.before;
         }
     }
 
@@ -88,12 +118,13 @@ impl Drop for Snapshots {
     fn drop(&mut self) {
         if let Some(running) = self.running.take() {
             // A panic was reported by the thread itself.
-            let _ = running.join();
+            let _ = running.thread.join();
         }
     }
 }
 
-fn take(shared: &Shared, mut storage: DiskStorage, state: &State, conf_state: ConfState) {
+/// False when there was no room for it.
+fn take(shared: &Shared, mut storage: DiskStorage, state: &State, conf_state: ConfState) -> bool {
     let (index, term) = (state.index(), state.term());
     let snapshot = Snapshot {
         data: state.encode().into(),
@@ -122,15 +153,19 @@ fn take(shared: &Shared, mut storage: DiskStorage, state: &State, conf_state: Co
         Ok(()) => info!(shared.log, "saved snapshot"; "index" => index, "bytes" => bytes),
         // A leader's newer snapshot came in between, or the log is that short already.
         Err(Error::SnapshotOutOfDate | Error::Compacted) => {}
-        Err(Error::NoSpace) => warn!(
-            shared.log,
-            "no space for a snapshot; the next one will try again"
-        ),
+        Err(Error::NoSpace) => {
+            warn!(
+                shared.log,
+                "no space for a snapshot; it will be tried again"
+            );
+            return false;
+        }
         Err(e) => {
             error!(shared.log, "the storage failed, stopping"; "error" => %e);
             shared.node.fail(e);
         }
     }
+    true
 }
 
 /// How long the entries behind a snapshot are kept after it was delivered; etcd's releaseDelayAfterSnapshot.

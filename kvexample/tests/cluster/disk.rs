@@ -357,6 +357,33 @@ fn a_follower_with_a_full_disk_acknowledges_nothing_and_catches_up_when_there_is
     assert_eq!(found.value, value);
 }
 
+/// On a full disk nothing new is applied, so what would make room must not wait for that.
+#[test]
+fn a_snapshot_that_found_no_room_is_tried_again_without_new_writes() {
+    let fs = TestFs::default();
+    let mut disk = snapshots_after(20, 5);
+    disk.wal.vfs = Arc::new(fs.clone());
+    let options = Options {
+        disk,
+        ..Options::default()
+    };
+    let cluster = Cluster::start(1, options);
+    let fs = Mended(fs);
+    let leader = cluster.leader();
+    fs.fill(&cluster.path(leader).join("member/snap"));
+    let mut client = cluster.client(leader);
+    for n in 0..40u32 {
+        client.put(&n.to_be_bytes(), b"v", None).unwrap();
+    }
+    // One may be under way, and one more follow the last write.
+    let before = fs.refused();
+    eventually("a third try", || (fs.refused() > before + 2).then_some(()));
+    fs.mend();
+    eventually("a snapshot", || {
+        (cluster.status(leader)?.snapshot > 0).then_some(())
+    });
+}
+
 #[test]
 fn a_hanging_disk_holds_up_writes_but_neither_heartbeats_nor_reads() {
     let (cluster, fs) = on_test_fs();

@@ -10,6 +10,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 struct Faults {
     /// Directories on a full disk, and how many bytes are free there: what was removed since.
     full: Vec<(PathBuf, u64)>,
+    /// How often one was.
+    refused: u64,
     /// A sync of a file below these does not return.
     hang: Vec<PathBuf>,
 }
@@ -22,6 +24,11 @@ impl TestFs {
     /// The disk under this directory is full: what is allocated can be written, and no more.
     pub fn fill(&self, dir: &Path) {
         self.faults().full.push((dir.to_owned(), 0));
+    }
+
+    /// How often a full disk refused something since the last [`mend`](Self::mend).
+    pub fn refused(&self) -> u64 {
+        self.faults().refused
     }
 
     /// All disks are sound again.
@@ -40,13 +47,16 @@ impl TestFs {
     }
 
     fn grow(&self, path: &Path, by: u64) -> io::Result<()> {
-        let full = &mut self.faults().full;
+        let faults = &mut *self.faults();
+        let full = &mut faults.full;
         let Some((_, free)) = full.iter_mut().find(|(dir, _)| path.starts_with(dir)) else {
             return Ok(());
         };
-        *free = free
-            .checked_sub(by)
-            .ok_or(io::Error::from(io::ErrorKind::StorageFull))?;
+        let Some(left) = free.checked_sub(by) else {
+            faults.refused += 1;
+            return Err(io::ErrorKind::StorageFull.into());
+        };
+        *free = left;
         Ok(())
     }
 
