@@ -73,8 +73,8 @@ pub enum Error {
         /// The locked file.
         path: PathBuf,
     },
-    /// There is a log already. Go: os.ErrExist
-    #[error("{} holds a log already; open it instead of creating one", path.display())]
+    /// There is a log already, or something else. Go: os.ErrExist
+    #[error("{} is not empty; open the log in it, or create one elsewhere", path.display())]
     Exists {
         /// The directory.
         path: PathBuf,

@@ -172,6 +172,16 @@ impl SegmentReader {
         Ok(Raw::Frame(self.fill(offset, n)?))
     }
 
+    /// Whether a record's first field follows a length here. Asked where a record is looked for among other bytes: most lengths there are none, and are not to be read.
+    pub(crate) fn may_begin(&mut self, offset: u64) -> Result<bool, Error> {
+        let n = WORD as u64 + 3;
+        if self.len.saturating_sub(offset) < n {
+            return Ok(false);
+        }
+        let bytes = self.fill(offset, n)?;
+        Ok(matches!(bytes.get(WORD..), Some([0x08, _, 0x10])))
+    }
+
     fn word(&mut self, offset: u64) -> Result<u64, Error> {
         let b = self.fill(offset, WORD as u64)?;
         Ok(b.try_into().map_or(0, u64::from_le_bytes))
@@ -180,7 +190,12 @@ impl SegmentReader {
     /// The first offset at or after `offset`, in steps of 8, whose word is not zero; bytes at the end that fill no word count as one.
     pub(crate) fn next_nonzero(&mut self, mut offset: u64) -> Result<Option<u64>, Error> {
         while offset < self.len {
-            let n = self.window.min(self.len - offset);
+            // First what was read before: a search in small steps must not read it all again at each.
+            let held = (self.at + self.buf.len() as u64).saturating_sub(offset);
+            let n = match offset >= self.at && held > 0 {
+                true => held,
+                false => self.window.min(self.len - offset),
+            };
             let chunk = self.fill(offset, n)?;
             if let Some(i) = chunk.iter().position(|b| *b != 0) {
                 return Ok(Some(offset + (i as u64 & !7)));

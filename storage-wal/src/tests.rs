@@ -86,6 +86,15 @@ fn state(term: u64) -> (u64, Vec<u8>) {
     (kind::STATE, hs.encode_to_vec())
 }
 
+fn snapshot(index: u64, term: u64) -> (u64, Vec<u8>) {
+    let mark = SnapshotMark {
+        index,
+        term,
+        conf_state: None,
+    };
+    (kind::SNAPSHOT, mark.encode_to_vec())
+}
+
 /// S21
 #[test]
 fn s21_absurd_values_under_a_valid_checksum_are_errors() {
@@ -105,6 +114,9 @@ fn s21_absurd_values_under_a_valid_checksum_are_errors() {
         &[(kind::ENTRY, vec![0x22, 0xff, 0xff, 0xff, 0xff, 0x7f])],
         &[(kind::STATE, vec![0xff; 3])],
         &[(kind::SNAPSHOT, vec![0x0a, 0xff])],
+        &[snapshot(u64::MAX, 1)],
+        &[snapshot(1, u64::MAX)],
+        &[state(u64::MAX)],
         &[(kind::METADATA, b"another".to_vec())],
         &[(99, vec![])],
         &[(0, vec![])],
@@ -157,6 +169,52 @@ fn s21_absurd_lengths_allocate_nothing() {
         let (_, r) = Wal::read(etcd, &o).unwrap();
         assert!(r.torn.is_some(), "{word:x}");
     }
+}
+
+/// S21: a name is believed no more than what is inside.
+#[test]
+fn s21_an_absurd_segment_name_is_refused() {
+    let fs = FaultyFs::new();
+    let o = Options {
+        format: crate::Format::Etcd,
+        ..options(&fs)
+    };
+    let dir = Path::new(DIR);
+    Wal::create(dir, b"m", &o).unwrap().close().unwrap();
+    let name = |seq| SegmentName { seq, index: 0 }.path(dir);
+    fs.rename(&name(0), &name(u64::MAX)).unwrap();
+    for o in [o, options(&fs)] {
+        let e = Wal::open(dir, &o).unwrap_err();
+        assert!(e.is_corruption(), "{e}");
+    }
+}
+
+/// S21: behind the end, where every word could be a length, none is read for nothing.
+#[test]
+fn s21_a_tail_of_numbers_is_read_once() {
+    let fs = log_of(VERSION, &[entry(1, 1)]);
+    let path = SegmentName { seq: 0, index: 0 }.path(Path::new(DIR));
+    let number = (1u64 << 20).to_le_bytes();
+    fs.damage(&path, |b| b.extend(number.repeat(3 << 17)))
+        .unwrap();
+    let before = fs.ops();
+    let (_, r) = Wal::read(Path::new(DIR), &options(&fs)).unwrap();
+    assert!(r.torn.is_some_and(|t| t.bytes == 3 << 20));
+    assert!(fs.ops() - before < 100, "{} calls", fs.ops() - before);
+}
+
+#[test]
+fn only_an_empty_directory_becomes_a_log() {
+    let fs = FaultyFs::new();
+    let dir = Path::new(DIR);
+    fs.create_dir_all(dir).unwrap();
+    let other = dir.join("other");
+    fs.open(&other, Mode::Create).unwrap();
+    let e = Wal::create(dir, b"", &options(&fs)).unwrap_err();
+    assert!(matches!(e, Error::Exists { .. }), "{e}");
+    assert!(fs.exists(&other).unwrap(), "nothing was removed");
+    fs.remove_file(&other).unwrap();
+    Wal::create(dir, b"", &options(&fs)).unwrap();
 }
 
 #[test]

@@ -680,6 +680,47 @@ fn s13_the_reserve_carries_what_was_accepted_then_votes() {
     assert_eq!(store.last_index(), Ok(next + 4));
 }
 
+/// S13: a node comes back on a full disk by what was held back, an unfinished write kept as ever.
+#[test]
+fn s13_a_full_disk_does_not_keep_a_node_from_coming_back() {
+    for torn in [false, true] {
+        let fs = FaultyFs::new();
+        let mut o = disk_options(&fs);
+        o.wal.reserve = 64 << 10;
+        let (mut store, _) = DiskStorage::open(Path::new(DIR), o.clone()).unwrap();
+        store.append(&write(1, 1..=2, 1)).unwrap();
+        store.sync().unwrap();
+        drop(store);
+        if torn {
+            let wal = Path::new(DIR).join("member/wal");
+            let name = tickraft_storage_wal::SegmentName::list(&fs, &wal).unwrap();
+            let tail = wal.join(name.last().unwrap().to_string());
+            fs.damage(&tail, |b| b.extend([1; 64])).unwrap();
+        }
+        fs.set_capacity(fs.used());
+        let (store, report) = DiskStorage::open(Path::new(DIR), o).unwrap();
+        assert_eq!(report.session.count, 2);
+        assert_eq!(report.recovered.torn.is_some(), torn);
+        assert_eq!(store.last_index(), Ok(2));
+        assert_ne!(store.space(), Space::Ample);
+    }
+}
+
+/// S9: of the log nothing is left, and the snapshots tell that there was one.
+#[test]
+fn s09_a_missing_log_is_not_taken_for_a_new_node() {
+    let fs = FaultyFs::new();
+    let (mut store, _) = open(&fs).unwrap();
+    store.append(&write(1, 1..=3, 3)).unwrap();
+    store.sync().unwrap();
+    store.save_snapshot(&snapshot(2, 1)).unwrap();
+    drop(store);
+    fs.remove_dir_all(&Path::new(DIR).join("member/wal"))
+        .unwrap();
+    let e = open(&fs).unwrap_err();
+    assert!(e.is_corruption(), "{e}");
+}
+
 /// S14
 #[test]
 fn s14_a_short_write_is_continued_or_poisons() {

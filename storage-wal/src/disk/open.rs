@@ -62,12 +62,18 @@ impl DiskStorage {
         let lock = lock(vfs.as_ref(), dir)?;
         let sessions = SessionFile(at.member.join("session"));
         let exists = holds_log(vfs.as_ref(), &at.wal)?;
+        let snap = Snapshotter::new(&at.snap, Arc::clone(&vfs));
+        if !exists && !snap.names()?.is_empty() {
+            return Err(Error::BadFile {
+                path: at.wal,
+                reason: "it holds no log, and there are snapshots of one".into(),
+            });
+        }
         let (wal, recovered, identity, session) = if exists {
             open_existing(&at, &options, &sessions)?
         } else {
             create_new(&at, &options, &sessions)?
         };
-        let snap = Snapshotter::new(&at.snap, Arc::clone(&vfs));
         let chosen = choose_snapshot(&snap, &recovered)?;
         snap.remove_unfinished();
         let mut report = OpenReport {
@@ -126,6 +132,7 @@ impl DiskStorage {
         let reader = wal.reader();
         let grown = reader.last_index().saturating_sub(meta.snapshot.index);
         let grown_bytes = share(r.log_bytes().saturating_sub(wal.unused()), grown, r.entries);
+        let space = AtomicU8::new(wal.space() as u8);
         let wal: SharedWal = Arc::new(Mutex::new(Some(wal)));
         let idle = options
             .wal
@@ -138,7 +145,7 @@ impl DiskStorage {
             wal,
             meta: RwLock::new(meta),
             grown: (grown_bytes.into(), grown.into()),
-            space: AtomicU8::new(Space::Ample as u8),
+            space,
             peers,
             identity,
             session,
@@ -208,7 +215,7 @@ pub(super) fn open_existing(
     if let Some(found) = Wal::peek_metadata(&at.wal, &o.wal)? {
         check_identity(at, o, &found)?;
     }
-    let (wal, recovered) = Wal::open(&at.wal, &o.wal)?;
+    let (mut wal, recovered) = Wal::open(&at.wal, &o.wal)?;
     let mut identity = check_identity(at, o, &recovered.metadata)?;
     let known = sessions.read(vfs)?;
     let (incarnation, last) = match known {
@@ -230,10 +237,16 @@ pub(super) fn open_existing(
     }
     identity.incarnation = incarnation;
     let session = Session {
-        count: last.count + 1,
-        random: o.wal.random(3 + last.count)?,
+        count: last.count.saturating_add(1),
+        random: o.wal.random(last.count.saturating_add(3))?,
     };
-    sessions.write(vfs, incarnation, session)?;
+    match sessions.write(vfs, incarnation, session) {
+        // A full disk must not keep a node from coming back.
+        Err(Error::NoSpace { .. }) if wal.give_up_reserve() => {
+            sessions.write(vfs, incarnation, session)?;
+        }
+        done => done?,
+    }
     Ok((wal, recovered, identity, session))
 }
 

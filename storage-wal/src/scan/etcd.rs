@@ -73,7 +73,8 @@ impl Scanner {
         while let Some(offset) = r.next_nonzero(from)? {
             from = offset + WORD as u64;
             end = from.min(r.len());
-            if let Raw::Frame(b) = r.frame(offset)?
+            if r.may_begin(offset)?
+                && let Raw::Frame(b) = r.frame(offset)?
                 && Frame::parse(b).is_some_and(|f| decode(&f, Pos::default(), 0).is_ok())
             {
                 intact += 1;

@@ -18,6 +18,10 @@ pub(super) fn check_names(names: &[SegmentName], mark: Option<Slot>) -> Result<(
             return Err(missing(gone, b.index, "the segment is missing".into()));
         }
     }
+    if let Some(n) = names.last().filter(|n| n.seq == u64::MAX) {
+        let reason = "an absurd sequence number".into();
+        return Err(missing(n.to_string(), n.index, reason));
+    }
     if let Some(m) = mark {
         let first = names.first().map_or(u64::MAX, |n| n.seq);
         let last = names.last().map_or(0, |n| n.seq);

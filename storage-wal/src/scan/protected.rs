@@ -53,7 +53,8 @@ impl Scanner {
             last_byte = Some(offset);
             from = offset + WORD as u64;
             let seed = seed(self.scan.log_id, s.name.seq);
-            if let Raw::Frame(b) = r.frame(offset)?
+            if r.may_begin(offset)?
+                && let Raw::Frame(b) = r.frame(offset)?
                 && let Some(f) = Frame::parse(b)
                 && let Some(g) = f.guard
                 && g.epoch >= self.scan.epoch.max(self.scan.mark.map_or(0, |m| m.epoch))
@@ -164,6 +165,9 @@ impl Scanner {
 
     /// Whether a record whose checksum holds is the next one of this log.
     fn follow(&mut self, s: &Segment, g: &Guard) -> Result<(), Bad> {
+        if g.seq == u64::MAX || g.epoch == u64::MAX {
+            return Err("an absurd sequence number or epoch".into());
+        }
         if self.guarded {
             if g.seq != self.seq + 1 {
                 return Err(format!("record {} follows record {}", g.seq, self.seq));

@@ -98,13 +98,18 @@ pub(super) fn decode(f: &Frame<'_>, pos: Pos, crc: u32) -> Result<Item, Bad> {
             pos,
             crc,
         }),
-        kind::STATE => decode_state(data).map(Item::State),
+        kind::STATE => decode_state(data)
+            .filter(|h| h.term != u64::MAX && h.commit != u64::MAX)
+            .map(Item::State),
         kind::CRC => Some(Item::Crc),
-        kind::SNAPSHOT => SnapshotMark::decode(data).ok().map(|mark| Item::Snapshot {
-            mark,
-            installed: f.guard.map(|g| g.flags & INSTALLED != 0),
-            segment: pos.segment,
-        }),
+        kind::SNAPSHOT => SnapshotMark::decode(data)
+            .ok()
+            .filter(|m| m.term != u64::MAX && m.index != u64::MAX)
+            .map(|mark| Item::Snapshot {
+                mark,
+                installed: f.guard.map(|g| g.flags & INSTALLED != 0),
+                segment: pos.segment,
+            }),
         k => return Err(format!("unexpected block type {k}")),
     };
     item.ok_or_else(|| format!("a {} record that cannot be read", kind::name(f.kind)))

@@ -3,7 +3,7 @@
 use super::*;
 
 impl Wal {
-    /// Makes a log in a directory that must not hold one. Made in `dir.tmp` and renamed, so that a crash leaves a whole log or none. Go: Create
+    /// Makes a log in a directory that must be empty or absent. Made in `dir.tmp` and renamed, so that a crash leaves a whole log or none. Go: Create
     ///
     /// # Errors
     /// [`Error::Exists`]; [`Error::Io`] and [`Error::NoSpace`], after which there is no log.
@@ -11,7 +11,11 @@ impl Wal {
     pub fn create(dir: &Path, metadata: &[u8], options: &Options) -> Result<Self, Error> {
         let vfs = options.vfs.as_ref();
         let there = vfs.exists(dir).map_err(|e| Error::io("look for", dir, e))?;
-        if there && !SegmentName::list(vfs, dir)?.is_empty() {
+        let held = || {
+            vfs.read_dir(dir)
+                .map_err(|e| Error::io("read directory", dir, e))
+        };
+        if there && !held()?.is_empty() {
             return Err(Error::Exists {
                 path: dir.to_path_buf(),
             });

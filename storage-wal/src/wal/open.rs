@@ -137,7 +137,13 @@ impl Wal {
                 path: dir.to_path_buf(),
             });
         };
-        keep_broken(options, dir, &tail, &mut s)?;
+        match keep_broken(options, dir, &tail, &mut s) {
+            // A full disk must not keep a node from coming back.
+            Err(Error::NoSpace { .. }) if vfs.remove_file(&dir.join(RESERVE)).is_ok() => {
+                keep_broken(options, dir, &tail, &mut s)?;
+            }
+            done => done?,
+        }
         let cut = s.torn.is_some();
         let recovered = recovered(&s);
         let mut wal = Self::from_scan(options, dir, s, tail, lock)?;
@@ -166,7 +172,7 @@ impl Wal {
         let chain = Chain {
             crc: s.crc,
             seq: s.seq,
-            epoch: known + cut_epoch,
+            epoch: known.saturating_add(cut_epoch),
             log_id,
             seed: seed(log_id, tail.name.seq),
             // A mark may stand before the first protected segment does.

@@ -54,7 +54,7 @@ impl Wal {
     }
 
     /// Frees the reserve for a write that found no space. False when there is none.
-    pub(super) fn give_up_reserve(&mut self) -> bool {
+    pub(crate) fn give_up_reserve(&mut self) -> bool {
         if !self.reserve {
             return false;
         }
