@@ -5,7 +5,7 @@
 //! ```
 
 use super::handler::Done;
-use super::{CommandError, InteractionEnv};
+use super::{CommandError, Departure, InteractionEnv};
 use crate::datadriven::TestData;
 use raft::raftpb::{Message, Responses, describe_message};
 use raft::storage::Write;
@@ -27,7 +27,13 @@ impl InteractionEnv {
             return Ok(());
         };
         self.write_work(work.message());
-        self.process_append(idx, work.write())?;
+        if let Err(e) = self.process_append(idx, work.write()) {
+            self.departures.push(Departure {
+                context: self.context.clone(),
+                what: "a write of the append thread fails: etcd's node goes on without it, ours stops",
+            });
+            return Err(e);
+        }
         self.send_responses(work.done());
         Ok(())
     }

@@ -121,6 +121,28 @@ fn behaves_as_a_vector() {
                 };
                 assert_eq!(l.term(i), want, "seed {seed}, index {i}");
             }
+            let (index, bound) = (rng.below(all.len() as u64), rng.below(term + 1));
+            let want = find_conflict_one_by_one(&all, first, index, bound);
+            let got = l.find_conflict_by_term(index, bound).unwrap();
+            assert_eq!(
+                got, want,
+                "seed {seed}: {index}, {bound} in {all:?} from {first}"
+            );
         }
     }
+}
+
+/// As etcd does it, one index after the other: down to a term that will do, or one that is not known.
+fn find_conflict_one_by_one(all: &[u64], first: u64, mut index: u64, term: u64) -> EntryId {
+    while index > 0 {
+        let ours = all[usize::try_from(index).unwrap()];
+        if index + 1 < first {
+            return EntryId::new(0, index);
+        }
+        if ours <= term {
+            return EntryId::new(ours, index);
+        }
+        index -= 1;
+    }
+    EntryId::default()
 }
