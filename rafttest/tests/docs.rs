@@ -361,3 +361,35 @@ fn every_difference_in_the_sources_has_its_row() {
         assert!(list.contains(&format!("\n| {row}")), "no row {row}");
     }
 }
+
+/// Each bug of rafttest/mutants has its row in docs/fidelity.md, and the tests that the row names exist.
+#[test]
+fn the_bugs_put_back_have_their_rows() {
+    let mut patches: Vec<String> = fs::read_dir(root().join("rafttest/mutants"))
+        .expect("a folder")
+        .filter_map(|e| e.expect("an entry").file_name().into_string().ok())
+        .filter_map(|name| name.strip_suffix(".patch").map(str::to_owned))
+        .collect();
+    patches.sort_unstable();
+    let mut files = Vec::new();
+    for folder in ["raftpb", "raft", "rawnode", "rafttest"] {
+        sources(&root().join(folder), &mut files);
+    }
+    let source: String = files.iter().map(|f| read(f)).collect();
+    let text = read(&root().join("docs/fidelity.md"));
+    let mut named = Vec::new();
+    for line in text.lines().filter(|l| {
+        let name = l.strip_prefix("| ").unwrap_or_default();
+        name.starts_with(|c: char| c.is_ascii_digit())
+    }) {
+        let cells: Vec<_> = line.trim_matches('|').split('|').map(str::trim).collect();
+        let [patch, _, _, tests] = cells[..] else {
+            panic!("not four cells: {line}")
+        };
+        for test in tests.split(" and ").next().unwrap_or_default().split(", ") {
+            assert!(has_test(&source, test), "{patch}: there is no test {test}");
+        }
+        named.push(patch.to_owned());
+    }
+    assert_eq!(named, patches);
+}

@@ -90,6 +90,23 @@ fn find_conflict_by_term() {
     }
 }
 
+/// What lies before a compaction is not known, though the beginning of its term is remembered: that is where the other side is to look.
+#[test]
+fn a_skip_over_a_term_stops_at_the_compaction() {
+    let mut l = log(&[1, 1, 5, 5, 5, 5, 5, 5]);
+    write(&mut l);
+    l.storage.compact(6).unwrap();
+    for (index, term, want) in [
+        (8, 5, (8, 5)),
+        (8, 2, (5, 0)),
+        (6, 2, (5, 0)),
+        (5, 2, (5, 0)),
+    ] {
+        let got = l.find_conflict_by_term(index, term).unwrap();
+        assert_eq!((got.index, got.term), want, "{index}/{term}");
+    }
+}
+
 #[test]
 fn up_to_date_is_the_later_term_then_the_longer_log() {
     let l = log(&[1, 2, 3]);
