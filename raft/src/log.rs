@@ -703,6 +703,14 @@ impl<S: Storage> RaftLog<S> {
         }
     }
 
+    /// Gives back the memory of buffers that hold nothing.
+    pub(crate) fn release_buffers(&mut self) {
+        if self.batches.is_empty() {
+            self.batches = VecDeque::new();
+        }
+        self.unstable.release_buffers();
+    }
+
     /// How many encoded bytes may be being applied.
     pub(crate) fn max_applying_ents_size(&self) -> u64 {
         self.max_applying_ents_size

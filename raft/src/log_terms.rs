@@ -8,10 +8,12 @@ const RUNS: usize = 8;
 /// The beginnings of the latest terms: from each one's index on, up to the next one's, entries have its term.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct TermRuns {
-    runs: [EntryId; RUNS],
-    len: usize,
-    /// The last of them, if there is one.
+    /// All but the last, of memory that just holds them: terms seldom change, and there may be many idle nodes.
+    older: Vec<EntryId>,
+    /// The last of them,
     newest: EntryId,
+    /// if there is one.
+    known: bool,
 }
 
 impl TermRuns {
@@ -20,10 +22,6 @@ impl TermRuns {
         let mut t = Self::default();
         t.append(id);
         t
-    }
-
-    fn known(&self) -> &[EntryId] {
-        self.runs.get(..self.len).unwrap_or_default()
     }
 
     /// The term at an index that is in the log, if it is known.
@@ -37,37 +35,47 @@ impl TermRuns {
     /// The newest term, if an index that is in the log lies in it.
     #[inline]
     pub(crate) fn newest(&self, i: u64) -> Option<u64> {
-        (i >= self.newest.index && self.len != 0).then_some(self.newest.term)
+        (i >= self.newest.index && self.known).then_some(self.newest.term)
     }
 
     /// The known part of the run that the index lies in: its beginning and its term.
     pub(crate) fn run_at(&self, i: u64) -> Option<EntryId> {
-        self.known().iter().rev().find(|r| r.index <= i).copied()
+        if self.known && self.newest.index <= i {
+            return Some(self.newest);
+        }
+        self.older.iter().rev().find(|r| r.index <= i).copied()
     }
 
     /// An entry was appended, or the first of several with this term.
     #[inline]
     pub(crate) fn append(&mut self, id: EntryId) {
-        if self.len != 0 && self.newest.term == id.term {
+        if self.known && self.newest.term == id.term {
             return;
         }
+        self.begin(id);
+    }
+
+    /// A term begins.
+    #[cold]
+    fn begin(&mut self, id: EntryId) {
+        if self.known {
+            if self.older.len() + 1 == RUNS {
+                self.older.remove(0);
+            }
+            self.older.reserve_exact(1);
+            self.older.push(self.newest);
+        }
         self.newest = id;
-        if self.len == RUNS {
-            self.runs.copy_within(1.., 0);
-            self.len -= 1;
-        }
-        if let Some(slot) = self.runs.get_mut(self.len) {
-            *slot = id;
-            self.len += 1;
-        }
+        self.known = true;
     }
 
     /// The entries from this index on were taken away.
     pub(crate) fn truncate(&mut self, from: u64) {
-        while self.known().last().is_some_and(|r| r.index >= from) {
-            self.len -= 1;
+        while self.known && self.newest.index >= from {
+            let before = self.older.pop();
+            self.known = before.is_some();
+            self.newest = before.unwrap_or_default();
         }
-        self.newest = self.known().last().copied().unwrap_or_default();
     }
 }
 

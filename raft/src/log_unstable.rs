@@ -12,6 +12,7 @@
 
 use crate::logging::log_info;
 use crate::raftpb::{Entries, Entry, Snapshot};
+use crate::round::release;
 use crate::types::EntryId;
 use slog::Logger;
 
@@ -41,7 +42,7 @@ pub(crate) struct Unstable {
     tail_start: u64,
     /// The entries from `offset` on,
     sealed: Entries,
-    /// and those behind them. Its memory is kept when it is sealed.
+    /// and those behind them. Its memory is kept when it is sealed, until the group is at rest.
     tail: Vec<Entry>,
     /// No less than the encoded size of `tail`.
     tail_size: u64,
@@ -293,6 +294,11 @@ impl Unstable {
         self.newest = (0, 0);
         self.add_sealed(block);
         (self.tail_size, self.tail_payload) = (0, 0);
+    }
+
+    /// Gives back the open tail's memory if it holds nothing.
+    pub(crate) fn release_buffers(&mut self) {
+        release(&mut self.tail);
     }
 
     /// Appends entries, after all that is behind the first one's index is taken away. There must be one.

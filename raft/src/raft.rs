@@ -19,7 +19,7 @@ use crate::logging::log_info;
 use crate::raftpb::{ConfState, Entry, HardState, Message, NONE};
 use crate::rand::Rng;
 use crate::read_only::ReadOnly;
-use crate::round::OwnAck;
+use crate::round::{OwnAck, release};
 use crate::storage::Storage;
 use crate::tracker::{self, Progress, ProgressMap, ProgressTracker};
 use crate::{CampaignType, Config, Error, Fault, ReadState, TraceEventType, Tracer};
@@ -189,8 +189,8 @@ pub struct Raft<S: Storage> {
     /// What the driver was told last. Go: RawNode.prevSoftSt, prevHardSt
     pub(crate) prev_soft_state: SoftState,
     pub(crate) prev_hard_state: HardState,
-    /// Why the node stopped, if it did.
-    fault: Option<Fault>,
+    /// Why the node stopped, if it did. Boxed: rare.
+    fault: Option<Box<Fault>>,
 }
 
 /// A message whose entries are (partly) in the open tail.
@@ -359,19 +359,29 @@ impl<S: Storage> Raft<S> {
     /// [`Error::Fault`] only.
     pub fn tick(&mut self) -> Result<(), Error> {
         self.check_fault()?;
-        let mut done = Ok(());
         if self.state == StateType::Leader {
             self.tick_heartbeat();
-        } else {
-            done = self.tick_election();
+        } else if let Err(f) = self.tick_election() {
+            return self.settle(Err(f.into()));
         }
-        self.settle(done.map_err(Error::from))
+        self.settle(Ok(()))
     }
 
     /// Advances the clock by one tick without an election or heartbeat: for a group that is known to be at rest, and careful callers.
     #[doc(alias = "TickQuiesced")]
     pub fn tick_quiesced(&mut self) {
         self.election_elapsed = self.election_elapsed.saturating_add(1);
+    }
+
+    /// Gives back the memory of buffers that hold nothing now and that replication would use again. Optional, for whoever drives many groups, most of
+    /// them at rest: after a round that [moves no log](crate::Round::moves_no_log), say.
+    pub fn release_buffers(&mut self) {
+        release(&mut self.msgs);
+        release(&mut self.tail_parts);
+        release(&mut self.msgs_after_append);
+        release(&mut self.own_acks);
+        release(&mut self.read_states);
+        self.raft_log.release_buffers();
     }
 
     /// Sets the election timeout that was drawn at random, until it is drawn again. For scripts and tests that must not depend on chance;
@@ -432,9 +442,11 @@ impl<S: Storage> Raft<S> {
 
     /// The clock of all but leaders.
     #[doc(alias = "tickElection")]
+    #[inline]
     fn tick_election(&mut self) -> Result<(), Fault> {
         self.election_elapsed = self.election_elapsed.saturating_add(1);
-        if self.promotable() && self.past_election_timeout() {
+        // The cheap question first: nearly all ticks end with it.
+        if self.past_election_timeout() && self.promotable() {
             self.election_elapsed = 0;
             self.hup(self.campaign_type())?;
         }

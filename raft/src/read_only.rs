@@ -31,11 +31,17 @@ pub(crate) struct ReadIndexRequest {
 #[derive(Clone, Debug)]
 pub(crate) struct ReadOnly {
     pub(crate) option: ReadOnlyOption,
+    /// What there is since the first request of this leadership. Boxed: of many nodes few lead, and of those not all are read from.
+    reads: Option<Box<Reads>>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Reads {
     /// The highest position that each node has acknowledged, in id order.
     acks: Vec<(u64, u64)>,
-    unconfirmed_reads: VecDeque<ReadIndexRequest>,
+    unconfirmed: VecDeque<ReadIndexRequest>,
     /// How many were confirmed before those.
-    confirmed_reads: u64,
+    confirmed: u64,
 }
 
 impl ReadOnly {
@@ -43,9 +49,7 @@ impl ReadOnly {
     pub(crate) const fn new(option: ReadOnlyOption) -> Self {
         Self {
             option,
-            acks: Vec::new(),
-            unconfirmed_reads: VecDeque::new(),
-            confirmed_reads: 0,
+            reads: None,
         }
     }
 
@@ -56,13 +60,15 @@ impl ReadOnly {
 
     /// The position of the latest request.
     pub(crate) fn position(&self) -> u64 {
-        self.confirmed_reads + self.unconfirmed_reads.len() as u64
+        let reads = self.reads.as_deref();
+        reads.map_or(0, |r| r.confirmed + r.unconfirmed.len() as u64)
     }
 
     /// Adds a request that arrived when this index was committed.
     #[doc(alias = "addRequest")]
     pub(crate) fn add_request(&mut self, commit_index: u64, req: Message) {
-        self.unconfirmed_reads.push_back(ReadIndexRequest {
+        let reads = self.reads.get_or_insert_default();
+        reads.unconfirmed.push_back(ReadIndexRequest {
             req,
             index: commit_index,
         });
@@ -81,13 +87,14 @@ impl ReadOnly {
         let Some(position) = Self::position_in(ctx) else {
             return;
         };
-        match self.acks.binary_search_by_key(&from, |ack| ack.0) {
+        let acks = &mut self.reads.get_or_insert_default().acks;
+        match acks.binary_search_by_key(&from, |ack| ack.0) {
             Ok(at) => {
-                if let Some(ack) = self.acks.get_mut(at) {
+                if let Some(ack) = acks.get_mut(at) {
                     ack.1 = ack.1.max(position);
                 }
             }
-            Err(at) => self.acks.insert(at, (from, position)),
+            Err(at) => acks.insert(at, (from, position)),
         }
     }
 
@@ -99,31 +106,33 @@ impl ReadOnly {
     ) -> impl Iterator<Item = ReadIndexRequest> + use<> {
         // Without voters the quorum's index is the largest number.
         let confirmed = voters.committed_index(self).0.min(self.position());
-        let n = confirmed.saturating_sub(self.confirmed_reads);
-        self.confirmed_reads += n;
-        let n = usize::try_from(n).unwrap_or(usize::MAX);
-        let left = self
-            .unconfirmed_reads
-            .split_off(n.min(self.unconfirmed_reads.len()));
-        std::mem::replace(&mut self.unconfirmed_reads, left).into_iter()
+        let taken = self.reads.as_deref_mut().map(|r| {
+            let n = confirmed.saturating_sub(r.confirmed);
+            r.confirmed += n;
+            let n = usize::try_from(n).unwrap_or(usize::MAX);
+            let left = r.unconfirmed.split_off(n.min(r.unconfirmed.len()));
+            std::mem::replace(&mut r.unconfirmed, left)
+        });
+        taken.unwrap_or_default().into_iter()
     }
 
     /// The context of the next heartbeats: whoever answers them confirms all requests so far.
     #[doc(alias = "heartbeatCtx")]
     pub(crate) fn heartbeat_ctx(&self) -> Option<Bytes> {
-        (!self.unconfirmed_reads.is_empty())
-            .then(|| Bytes::copy_from_slice(&self.position().to_le_bytes()))
+        let waits = self
+            .reads
+            .as_deref()
+            .is_some_and(|r| !r.unconfirmed.is_empty());
+        waits.then(|| Bytes::copy_from_slice(&self.position().to_le_bytes()))
     }
 }
 
 impl AckedIndexer for ReadOnly {
     #[doc(alias = "AckedIndex")]
     fn acked_index(&self, voter_id: u64) -> Option<Index> {
-        let at = self
-            .acks
-            .binary_search_by_key(&voter_id, |ack| ack.0)
-            .ok()?;
-        self.acks.get(at).map(|ack| Index(ack.1))
+        let acks = &self.reads.as_deref()?.acks;
+        let at = acks.binary_search_by_key(&voter_id, |ack| ack.0).ok()?;
+        acks.get(at).map(|ack| Index(ack.1))
     }
 }
 

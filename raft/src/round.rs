@@ -57,6 +57,13 @@ pub(crate) struct OwnAck {
 }
 
 impl Round {
+    /// Whether there are no entries to write or apply: heartbeats, say, and the last thing that a group does before it rests.
+    #[inline]
+    #[must_use]
+    pub fn moves_no_log(&self) -> bool {
+        self.write.entries.is_empty() && self.committed_entries.is_empty()
+    }
+
     /// Nothing to write and to apply. The buffers of messages and reads are replaced.
     #[inline]
     fn clear(&mut self) {
@@ -72,6 +79,14 @@ impl Round {
             self.write.snapshot = None;
         }
         self.steps.applied = None;
+    }
+}
+
+/// Gives back the memory of a buffer that holds nothing.
+#[inline]
+pub(crate) fn release<T>(buffer: &mut Vec<T>) {
+    if buffer.is_empty() {
+        *buffer = Vec::new();
     }
 }
 
@@ -245,6 +260,13 @@ impl<S: Storage> Raft<S> {
         self.check_fault()?;
         let result = self.step_on_advance(&mut done.steps);
         self.settle(result)
+    }
+
+    /// A quick look: whether [`next_round`](Self::next_round) surely has nothing to hand out. False for a node that stopped.
+    #[inline]
+    #[must_use]
+    pub fn at_rest(&self) -> bool {
+        self.fault().is_none() && !self.appends_due && !self.has_pending(WriteMode::Sync)
     }
 
     fn step_on_advance(&mut self, steps: &mut Steps) -> Result<(), Error> {

@@ -97,13 +97,28 @@ impl<S: Storage> RawNode<S, SyncWrites> {
         if body.owner != self.writes.owner {
             return Err(Error::ForeignReady);
         }
+        let at_rest = body.round.moves_no_log();
         let result = self.raft.advance(&mut body.round);
         self.writes.outstanding = false;
-        self.writes.spare = Some(body);
+        if at_rest {
+            // A group that does no more than keep its leader takes no memory for what it may do some day: there may be thousands.
+            self.raft.release_buffers();
+        } else {
+            self.writes.spare = Some(body);
+        }
         Ok(result?)
     }
 
+    /// Idle groups ask again and again: without buffers there was nothing lately, and a look at the node mostly says that there is nothing now.
+    #[inline]
     pub(crate) fn sync_ready(&mut self) -> Result<Option<Ready>, Error> {
+        if self.writes.spare.is_none() && !self.writes.outstanding && self.raft.at_rest() {
+            return Ok(None);
+        }
+        self.next_ready()
+    }
+
+    fn next_ready(&mut self) -> Result<Option<Ready>, Error> {
         if self.writes.outstanding {
             return Err(self.raft.fault().map_or(Error::ReadyOutstanding, |f| {
                 raft::Error::Fault(f.clone()).into()

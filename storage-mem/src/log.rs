@@ -123,6 +123,8 @@ impl Log {
         Self {
             base: index,
             base_term: term,
+            // A log at rest holds little: a deque that grows by itself begins with four.
+            runs: VecDeque::with_capacity(1),
             ..Self::default()
         }
     }

@@ -53,6 +53,8 @@ impl IdSet {
         match self.ids.binary_search(&id) {
             Ok(_) => false,
             Err(at) => {
+                // Sets seldom change, and there may be many.
+                self.ids.reserve_exact(1);
                 self.ids.insert(at, id);
                 true
             }

@@ -29,7 +29,7 @@ impl<S: Storage> Raft<S> {
     /// Why the node stopped; `None` while it goes on.
     #[must_use]
     pub fn fault(&self) -> Option<&Fault> {
-        self.fault.as_ref()
+        self.fault.as_deref()
     }
 
     /// A node that stopped does nothing any more.
@@ -37,14 +37,14 @@ impl<S: Storage> Raft<S> {
     pub(crate) fn check_fault(&self) -> Result<(), Error> {
         match &self.fault {
             None => Ok(()),
-            Some(f) => Err(Error::Fault(f.clone())),
+            Some(f) => Err(Error::Fault((**f).clone())),
         }
     }
 
     #[cold]
     fn keep(&mut self, f: Fault) {
         log_error!(self.raft_log.logger, "{:x} stopped: {f}", self.id);
-        self.fault = Some(f);
+        self.fault = Some(Box::new(f));
     }
 
     /// The end of every call that can change the node: keeps a fault, and in debug builds checks the invariants.

@@ -115,6 +115,9 @@ impl ProgressMap {
                 .get_mut(at)
                 .map(|old| std::mem::replace(old, progress)),
             Err(at) => {
+                // Members are few and seldom change, groups may be many: no memory to spare.
+                self.ids.reserve_exact(1);
+                self.progress.reserve_exact(1);
                 self.ids.insert(at, id);
                 self.progress.insert(at, progress);
                 None

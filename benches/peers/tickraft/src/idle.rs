@@ -81,6 +81,13 @@ fn new_group(heartbeat: u32, logger: &Logger, inboxes: &mut Inboxes) -> Group {
     quiesce(&mut group, inboxes);
     let status = group[0].raw.basic_status();
     assert_eq!(status.soft_state.raft_state, StateType::Leader);
+    // At rest is who has no more to do for the election: a round of heartbeats later.
+    for _ in 0..heartbeat {
+        for member in &mut group {
+            member.raw.tick().expect("no storage failed");
+        }
+        quiesce(&mut group, inboxes);
+    }
     group
 }
 
