@@ -5,7 +5,7 @@ use peer_common::report::{Clock, resident};
 use rawnode::RawNode;
 use rawnode::raft::StateType;
 use rawnode::raft::slog::{Discard, Logger, o};
-use rawnode::raftpb::{ConfState, Message, Snapshot};
+use rawnode::raftpb::{ConfState, Entries, Entry, Message, Snapshot};
 use rawnode::storage::Writer;
 use serde_json::{Value, json};
 use std::mem;
@@ -25,13 +25,7 @@ type Inboxes = [Vec<Message>; GROUP];
 
 impl Member {
     fn new(id: u64, heartbeat: u32, logger: &Logger) -> Self {
-        let log = MemoryStorage::new();
-        let mut first = Snapshot::default();
-        first.metadata.conf_state = ConfState {
-            voters: (1..=GROUP as u64).collect(),
-            ..ConfState::default()
-        };
-        log.apply_snapshot(&first).expect("it is empty");
+        let log = new_log();
         let config = crate::with_heartbeat(id, heartbeat);
         let raw = RawNode::new(config, log.clone(), logger.clone(), None);
         Self {
@@ -55,6 +49,27 @@ impl Member {
         self.raw.advance(p).expect("no storage failed");
         true
     }
+}
+
+fn new_log() -> MemoryStorage {
+    let log = MemoryStorage::new();
+    let mut first = Snapshot::default();
+    first.metadata.conf_state = ConfState {
+        voters: (1..=GROUP as u64).collect(),
+        ..ConfState::default()
+    };
+    log.apply_snapshot(&first).expect("it is empty");
+    log
+}
+
+/// What the logs of a group hold once it has a leader, without nodes.
+fn bare_logs() -> [MemoryStorage; GROUP] {
+    let entries: Entries = [Entry::new(1, 1, "")].into_iter().collect();
+    [(); GROUP].map(|()| {
+        let log = new_log();
+        log.append(&entries).expect("it follows the log");
+        log
+    })
 }
 
 /// Steps and delivers until the group is quiet.
@@ -110,6 +125,9 @@ pub(crate) fn run(a: &Idle) -> (Value, Value) {
     let before = resident();
     groups.extend((1..a.groups).map(|_| new_group(heartbeat, &logger, &mut inboxes)));
     let after = resident();
+    let logs: Vec<_> = (1..a.groups).map(|_| bare_logs()).collect();
+    let with_logs = resident();
+    drop(logs);
     for _ in 0..a.heartbeat.max(10) {
         tick_all(&mut groups, &mut inboxes);
     }
@@ -123,11 +141,14 @@ pub(crate) fn run(a: &Idle) -> (Value, Value) {
         assert_eq!(status.hard_state.term, 1, "nobody campaigned");
         assert_eq!(status.soft_state.lead, 1, "all follow, the leader holds");
     }
-    let bytes = before
-        .zip(after)
-        .map(|(before, after)| after.saturating_sub(before) as f64 / (a.groups - 1).max(1) as f64);
+    let each_group = |before: Option<u64>, after: Option<u64>| {
+        let both = before.zip(after);
+        both.map(|(b, a)| a.saturating_sub(b) as f64)
+            .map(|bytes| bytes / (a.groups - 1).max(1) as f64)
+    };
+    let (bytes, log_bytes) = (each_group(before, after), each_group(after, with_logs));
     let each = elapsed.seconds * 1e9 / (a.groups * a.ticks) as f64;
-    let figures = json!({"seconds": elapsed.seconds, "cpu_seconds": elapsed.cpu_seconds, "ns_per_group_tick": each, "resident_bytes_per_group": bytes});
+    let figures = json!({"seconds": elapsed.seconds, "cpu_seconds": elapsed.cpu_seconds, "ns_per_group_tick": each, "resident_bytes_per_group": bytes, "of_them_log": log_bytes});
     (
         figures,
         crate::settings(&crate::with_heartbeat(1, heartbeat)),
