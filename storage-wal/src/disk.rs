@@ -1,5 +1,6 @@
 //! DiskStorage: log, hard state and snapshots of a node in one directory. Go: etcdserver's storage.go over wal and snap
 
+mod aside;
 mod ballast;
 mod choose;
 mod idle;
@@ -27,6 +28,7 @@ use storage::{Storage, Write, Writer};
 pub(crate) use choose::choose_snapshot;
 pub use options::{DiskOptions, OpenReport};
 
+use aside::{Aside, SMALL};
 use choose::Chosen;
 use idle::{Idle, start_idle};
 use open::{Layout, holds_log};
@@ -75,6 +77,7 @@ struct Inner {
     member: PathBuf,
     reader: WalReader,
     snap: Snapshotter,
+    aside: Aside,
     wal: SharedWal,
     meta: RwLock<Meta>,
     /// Bytes and entries appended since the last snapshot.
@@ -126,6 +129,31 @@ impl DiskStorage {
         holds_log(options.wal.vfs.as_ref(), &Layout::of(dir).wal)
     }
 
+    /// The newest snapshot, read from its file now, however long that takes; empty when there is none. For an application that starts:
+    /// [`Storage::snapshot`] answers a large one only once it was read aside.
+    ///
+    /// # Errors
+    /// [`Error::BadSnapshot`], [`Error::Io`].
+    pub fn load_snapshot(&self) -> Result<Snapshot, Error> {
+        loop {
+            let metadata = match &*self.inner.meta.read() {
+                meta if meta.stored => meta.snapshot.clone(),
+                _ => return Ok(Snapshot::default()),
+            };
+            match self.inner.snap.load(metadata.term, metadata.index) {
+                Err(e) if self.is_replaced(&metadata, &e) => {}
+                found => return found,
+            }
+        }
+    }
+
+    /// Whether a snapshot's file is gone because two newer ones came in between.
+    fn is_replaced(&self, metadata: &SnapshotMetadata, e: &Error) -> bool {
+        let gone =
+            matches!(e, Error::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound);
+        gone && self.inner.meta.read().snapshot != *metadata
+    }
+
     /// Who the directory belongs to.
     #[must_use]
     pub fn identity(&self) -> Identity {
@@ -138,7 +166,8 @@ impl DiskStorage {
         self.inner.session
     }
 
-    /// Admits a peer that says it has this incarnation and session: durably recorded when this returns, so call it before accepting a message from the peer.
+    /// Admits a peer that says it has this incarnation and session: durably recorded when this returns, so call it before accepting a message from the peer. On a full disk it
+    /// takes the room that is held back for it.
     ///
     /// # Errors
     /// [`Error::PeerRefused`]: the peer lost its disk or came back with an older copy. Other errors: it could not be recorded; refuse the peer for now.
@@ -148,6 +177,15 @@ impl DiskStorage {
             session,
         };
         let vfs = self.inner.options.wal.vfs.as_ref();
+        match self.inner.peers.lock().record(vfs, id, says) {
+            Err(Error::NoSpace { .. }) => {}
+            done => return done,
+        }
+        // A full disk must not shut out a peer that restarted. Only here is the log waited for, and the book is free meanwhile.
+        self.with_wal(|w| {
+            w.give_up_reserve();
+            Ok(())
+        })?;
         self.inner.peers.lock().record(vfs, id, says)
     }
 
@@ -253,22 +291,23 @@ impl Storage for DiskStorage {
         Ok(self.inner.reader.last_index())
     }
 
-    /// Read from its file each time: a snapshot is as large as the application's state.
+    /// A small snapshot is read from its file. One of more than 1 MiB is read on a thread of its own, and until then
+    /// [`SnapshotTemporarilyUnavailable`](storage::Error::SnapshotTemporarilyUnavailable): a leader that answers a peer must not be held up by its disk.
+    /// What cannot be read, or is rotten, is an error of a later call. See [`load_snapshot`](DiskStorage::load_snapshot) for one that waits.
     fn snapshot(&self) -> Result<Snapshot, storage::Error> {
         loop {
-            let metadata = {
-                let meta = self.inner.meta.read();
-                if !meta.stored {
-                    return Ok(Snapshot::default());
-                }
-                meta.snapshot.clone()
+            let (metadata, size) = match &*self.inner.meta.read() {
+                meta if meta.stored => (meta.snapshot.clone(), meta.snapshot_size),
+                _ => return Ok(Snapshot::default()),
             };
-            match self.inner.snap.load(metadata.term, metadata.index) {
-                // Two newer ones came in between.
-                Err(Error::Io { source, .. })
-                    if source.kind() == std::io::ErrorKind::NotFound
-                        && self.inner.meta.read().snapshot != metadata => {}
-                found => return Ok(found?),
+            if size <= SMALL {
+                return Ok(self.load_snapshot()?);
+            }
+            match self.inner.aside.get(&metadata, &self.inner.snap) {
+                Ok(Some(snapshot)) => return Ok(snapshot),
+                Ok(None) => return Err(storage::Error::SnapshotTemporarilyUnavailable),
+                Err(e) if self.is_replaced(&metadata, &e) => {}
+                Err(e) => return Err(e.into()),
             }
         }
     }

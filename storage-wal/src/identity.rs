@@ -1,7 +1,7 @@
 //! Who a directory belongs to, how often it was opened, and what its peers said of theirs. Go: etcdserverpb.Metadata; the rest has no counterpart
 
 use crate::Error;
-use crate::vfs::{Vfs, read_file, replace_file};
+use crate::vfs::{Mode, Vfs, read_file, replace_file};
 use crc32c::crc32c;
 use std::collections::BTreeMap;
 use std::io;
@@ -183,15 +183,21 @@ impl SessionFile {
     }
 }
 
+/// How much room is held back for the book: more than five hundred peers take.
+const SPARE: u64 = 16 << 10;
+
 /// What is known of the peers.
 #[derive(Debug)]
 pub(crate) struct PeerBook {
     path: PathBuf,
+    /// Whether room is held back for it.
+    spare: bool,
     pub(crate) peers: BTreeMap<u64, PeerRecord>,
 }
 
 impl PeerBook {
-    pub(crate) fn open(vfs: &dyn Vfs, path: PathBuf) -> Result<Self, Error> {
+    /// With `spare`, room is held back for its next writing, where there is any.
+    pub(crate) fn open(vfs: &dyn Vfs, path: PathBuf, spare: bool) -> Result<Self, Error> {
         let words = read_words(vfs, &path)?.unwrap_or_default();
         let mut peers = BTreeMap::new();
         for w in words.chunks(4) {
@@ -210,7 +216,45 @@ impl PeerBook {
                 },
             );
         }
-        Ok(Self { path, peers })
+        let book = Self { path, spare, peers };
+        book.hold_back(vfs);
+        Ok(book)
+    }
+
+    fn spare(&self) -> PathBuf {
+        self.path.with_extension("spare")
+    }
+
+    /// Sets room aside, unless it is already.
+    fn hold_back(&self, vfs: &dyn Vfs) {
+        let path = self.spare();
+        if !self.spare {
+            return;
+        }
+        let made = vfs
+            .open(&path, Mode::Write)
+            .or_else(|_| vfs.open(&path, Mode::Create))
+            .and_then(|f| f.allocate(SPARE));
+        if made.is_err() {
+            let _ = vfs.remove_file(&path);
+        }
+    }
+
+    /// Writes the book; on a full disk, in the room held back for it. The old book's room is then free, and is held back in turn.
+    fn write(&self, vfs: &dyn Vfs) -> Result<(), Error> {
+        let words: Vec<u64> = self
+            .peers
+            .iter()
+            .flat_map(|(id, p)| [*id, p.incarnation, p.session.count, p.session.random])
+            .collect();
+        match write_words(vfs, &self.path, &words) {
+            Err(Error::NoSpace { .. }) if vfs.remove_file(&self.spare()).is_ok() => {
+                let done = write_words(vfs, &self.path, &words);
+                self.hold_back(vfs);
+                done
+            }
+            done => done,
+        }
     }
 
     /// Admits a peer, durably, or refuses it.
@@ -221,12 +265,7 @@ impl PeerBook {
             return Ok(());
         }
         let old = self.peers.insert(id, says);
-        let words: Vec<u64> = self
-            .peers
-            .iter()
-            .flat_map(|(id, p)| [*id, p.incarnation, p.session.count, p.session.random])
-            .collect();
-        let done = write_words(vfs, &self.path, &words);
+        let done = self.write(vfs);
         if done.is_err() {
             match old {
                 Some(o) => self.peers.insert(id, o),

@@ -706,6 +706,55 @@ fn s13_a_full_disk_does_not_keep_a_node_from_coming_back() {
     }
 }
 
+/// S13: a peer that restarts is heard again on a full disk, however often, the reserve used up or not; what is recorded lasts.
+#[test]
+fn s13_a_full_disk_does_not_shut_out_a_peer_that_restarted() {
+    for reserve in [0, 64 << 10] {
+        let fs = FaultyFs::new();
+        let mut o = disk_options(&fs);
+        o.wal.reserve = reserve;
+        let (store, _) = DiskStorage::open(Path::new(DIR), o.clone()).unwrap();
+        let session = |count| Session {
+            count,
+            random: count,
+        };
+        store.record_peer(2, 7, session(1)).unwrap();
+        fs.set_capacity(fs.used());
+        for count in 2..20 {
+            let recorded = store.record_peer(2, 7, session(count));
+            match reserve {
+                // Nothing is held back.
+                0 => assert!(matches!(recorded, Err(Error::NoSpace { .. }))),
+                _ => recorded.unwrap(),
+            }
+            // Whatever the old file let go of is taken by others.
+            fs.set_capacity(fs.used());
+        }
+        assert_eq!(store.space(), Space::Ample, "the reserve is for the log");
+        // Without it, as where there was no room for it at the opening, the log's reserve serves.
+        if reserve > 0 {
+            fs.remove_file(&Path::new(DIR).join("member/peers.spare"))
+                .unwrap();
+            fs.set_capacity(fs.used());
+            store.record_peer(2, 7, session(20)).unwrap();
+            assert_eq!(store.space(), Space::Reserve);
+        }
+        let known = store.peer(2).unwrap();
+        assert_eq!(known.session.count, if reserve > 0 { 20 } else { 1 });
+        drop(store);
+        let (store, _) = DiskStorage::open(Path::new(DIR), {
+            let fs = fs.crash(&Crash::Nothing);
+            fs.set_capacity(u64::MAX);
+            let mut o = disk_options(&fs);
+            o.wal.reserve = reserve;
+            o
+        })
+        .unwrap();
+        assert_eq!(store.peer(2), Some(known));
+        assert!(store.record_peer(2, 7, session(0)).is_err());
+    }
+}
+
 /// S9: of the log nothing is left, and the snapshots tell that there was one.
 #[test]
 fn s09_a_missing_log_is_not_taken_for_a_new_node() {

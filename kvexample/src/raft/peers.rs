@@ -1,7 +1,7 @@
 //! What the transport asks of the node. Go: Process, IsIDRemoved, ReportUnreachable, ReportSnapshot in raft.go
 
 use super::{Disk, Exit, Shared};
-use raftpb::{Message, SnapshotStatus};
+use raftpb::{Message, MessageType, SnapshotStatus};
 use slog::{Logger, error, info, warn};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
@@ -80,6 +80,7 @@ impl Handler for Peers {
             // Not acknowledged, so it comes again.
             return Err("the disk is full".into());
         }
+        check_snapshot(&message)?;
         Ok(node.node.step(message)?)
     }
 
@@ -147,6 +148,17 @@ impl Handler for Peers {
             Refusal::UnknownSender => info!(log, "not a member yet, trying again"; "says" => peer),
             other => warn!(log, "turned away, trying again"; "by" => peer, "reason" => %other),
         }
+    }
+}
+
+/// A snapshot that is not a state of ours must not become durable: this node could not apply it, nor come back. The transport counts and logs the refusal and
+/// tells the sender, who tries again later. Decoded here, on the thread that received it, and once more when it is applied.
+fn check_snapshot(message: &Message) -> Result<(), String> {
+    match &message.snapshot {
+        Some(s) if message.msg_type == MessageType::MsgSnap && !s.is_empty() => {
+            super::apply::restore(s).map(drop)
+        }
+        _ => Ok(()),
     }
 }
 

@@ -25,7 +25,7 @@ pub(crate) enum Upto {
 /// [`Error::Stopped`]: it cannot be read, or was written by a newer build.
 pub(crate) fn replay(disk: &DiskStorage, id: u64, upto: Upto) -> Result<State, Error> {
     let failed = |e: &dyn std::fmt::Display| Error::Stopped(e.to_string());
-    let snapshot = disk.snapshot().map_err(|e| failed(&e))?;
+    let snapshot = disk.load_snapshot().map_err(|e| failed(&e))?;
     let mut state = match snapshot.is_empty() {
         true => State::default(),
         false => restore(&snapshot).map_err(Error::Stopped)?,

@@ -103,7 +103,7 @@ struct Restored {
 impl Restored {
     fn read(disk: &DiskStorage) -> Result<Self, Error> {
         let (_, conf) = disk.initial_state().map_err(start_error)?;
-        let snapshot = disk.snapshot().map_err(start_error)?;
+        let snapshot = disk.load_snapshot().map_err(start_error)?;
         let state = match snapshot.is_empty() {
             true => State::default(),
             false => restore(&snapshot).map_err(Error::Stopped)?,

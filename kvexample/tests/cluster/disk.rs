@@ -7,10 +7,12 @@ use crate::common::{
 use kvexample::api::AddMember;
 use kvexample::error::Error;
 use kvexample::{DataDir, Exit, Place as Member};
+use raftpb::{Message, MessageType, Snapshot, SnapshotStatus};
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, mpsc};
 use std::time::Instant;
+use transport_tcp::{BoxError, Config, Handler, Session, Transport};
 
 fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
@@ -446,4 +448,75 @@ fn a_member_may_be_added_with_the_disk_that_it_must_have() {
         panic!("it was let in")
     };
     assert!(why.contains("remove id 2, join under a new id"), "{why}");
+}
+
+/// A member that only hears how its snapshots were taken.
+struct Reports(mpsc::Sender<SnapshotStatus>);
+
+impl Handler for Reports {
+    fn process(&self, _: Message) -> Result<(), BoxError> {
+        Ok(())
+    }
+
+    fn is_id_removed(&self, _: u64) -> bool {
+        false
+    }
+
+    fn report_unreachable(&self, _: u64) {}
+
+    fn report_snapshot(&self, _: u64, status: SnapshotStatus) {
+        let _ = self.0.send(status);
+    }
+}
+
+/// Stored before it is looked into, it would keep the node from ever coming back.
+#[test]
+fn a_snapshot_that_does_not_decode_is_refused_before_it_is_stored() {
+    let mut cluster = Cluster::start(3, Options::default());
+    cluster.any().put(b"k", b"v", None).unwrap();
+    let mut followers = vec![1, 2, 3];
+    let leader = cluster.leader();
+    followers.retain(|id| *id != leader);
+    let (to, from) = (followers[0], followers[1]);
+    cluster.caught_up(to);
+    let config = Config {
+        incarnation: cluster.nodes[&from].incarnation,
+        session: Session {
+            count: 100,
+            random: 1,
+        },
+        ..Config::new(cluster.id(), from)
+    };
+    cluster.kill(from);
+    let (tell, told) = mpsc::channel();
+    let log = crate::common::logger();
+    let liar = Transport::bind(config, "127.0.0.1:0", Arc::new(Reports(tell)), &log).unwrap();
+    liar.add_peer(to, &cluster.nodes[&to].raft).unwrap();
+    let term = cluster.report(to).term;
+    let mut snapshot = Snapshot {
+        data: "no state of ours".into(),
+        ..Snapshot::default()
+    };
+    snapshot.metadata.term = term + 1;
+    snapshot.metadata.index = 1_000_000;
+    snapshot.metadata.conf_state.voters = vec![1, 2, 3];
+    liar.send([Message {
+        to,
+        from,
+        term: term + 1,
+        snapshot: Some(Box::new(snapshot)),
+        ..Message::new(MessageType::MsgSnap)
+    }]);
+    let status = told.recv_timeout(PATIENCE).unwrap();
+    assert_eq!(status, SnapshotStatus::Failure);
+    // Nothing changed, on the disk neither.
+    let report = cluster.report(to);
+    assert_eq!((report.term, report.snapshot), (term, 0));
+    liar.stop();
+    cluster.kill(to);
+    cluster.restart(to);
+    cluster.any().put(b"k", b"w", None).unwrap();
+    cluster.caught_up(to);
+    let found = cluster.client(to).get(b"k", false).unwrap().unwrap();
+    assert_eq!(found.value, b"w");
 }

@@ -27,6 +27,33 @@ fn add(addr: &str) -> AddMember {
     }
 }
 
+/// The leader's storage says "later" until such a snapshot is read, and is asked again.
+#[test]
+fn a_learner_catches_up_by_a_snapshot_that_is_read_aside() {
+    let options = Options {
+        disk: snapshots_after(20, 5),
+        ..Options::default()
+    };
+    let mut cluster = Cluster::start(1, options);
+    let (mut client, value) = (cluster.any(), vec![7; 16 << 10]);
+    for n in 0..150u32 {
+        client.put(&n.to_be_bytes(), &value, None).unwrap();
+    }
+    eventually("a snapshot of more than 1 MiB", || {
+        cluster.status(1).filter(|s| s.snapshot > 100)
+    });
+    let id = cluster.join(true);
+    cluster.caught_up(id);
+    let report = cluster.report(id);
+    assert!(report.snapshot > 100, "it cannot have come by log alone");
+    assert_eq!(report.keys, 150);
+    // Who leads comes back from it, too.
+    cluster.kill(1);
+    cluster.restart(1);
+    let found = cluster.client(1).get(&9u32.to_be_bytes(), false).unwrap();
+    assert_eq!(found.unwrap().value, value);
+}
+
 #[test]
 fn a_learner_joins_catches_up_by_snapshot_and_takes_a_leavers_place() {
     let options = Options {

@@ -85,7 +85,11 @@ impl DiskStorage {
             fell_back: chosen.fell_back.clone(),
             ..OpenReport::default()
         };
-        let peers = Mutex::new(PeerBook::open(vfs.as_ref(), at.member.join("peers"))?);
+        let peers = Mutex::new(PeerBook::open(
+            vfs.as_ref(),
+            at.member.join("peers"),
+            options.wal.reserve > 0,
+        )?);
         let store = Self::assemble(
             options,
             &at,
@@ -142,6 +146,7 @@ impl DiskStorage {
             member: at.member.clone(),
             reader,
             snap,
+            aside: Aside::default(),
             wal,
             meta: RwLock::new(meta),
             grown: (grown_bytes.into(), grown.into()),

@@ -19,6 +19,7 @@ impl DiskStorage {
             if let Some(hs) = w.hard_state {
                 self.inner.meta.write().hs = hs;
             }
+            self.inner.aside.written();
             let bytes: u64 = entries.iter().map(storage::raftpb::Entry::size).sum();
             self.inner.grown.0.fetch_add(bytes, Ordering::Relaxed);
             self.inner
@@ -50,6 +51,7 @@ impl DiskStorage {
                 (meta.snapshot, meta.stored, meta.snapshot_size) = (s.metadata.clone(), true, size);
                 meta.kept = vec![kept];
             }
+            self.inner.aside.replaced();
             self.inner.grown.0.store(0, Ordering::Relaxed);
             self.inner
                 .grown
@@ -142,6 +144,7 @@ impl DiskStorage {
                 meta.kept.drain(..n);
             }
             let beyond = self.inner.reader.last_index() - s.metadata.index;
+            self.inner.aside.replaced();
             self.inner.grown.0.store(0, Ordering::Relaxed);
             self.inner.grown.1.store(beyond, Ordering::Relaxed);
             self.tidy(wal)

@@ -10,7 +10,7 @@ use rawnode::raft::slog::{Discard, Logger, o};
 use std::path::Path;
 use storage_wal::DiskStorage;
 use storage_wal::raftpb::Snapshot;
-use storage_wal::storage::{Storage, Write, Writer};
+use storage_wal::storage::{Write, Writer};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -42,7 +42,7 @@ pub(crate) fn measure(dir: &Path, a: &Args) -> Result<(), Failed> {
         let (watch, peak) = (Watch::start(), Peak::watch());
         let (store, _) = DiskStorage::open(dir, options(64))?;
         let (opened, _) = watch.read();
-        let state = store.snapshot()?;
+        let state = store.load_snapshot()?;
         let (loaded, _) = watch.read();
         let applied = serve(store.clone(), &state)?;
         let (wall, cpu) = watch.read();
