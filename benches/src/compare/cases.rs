@@ -158,7 +158,8 @@ fn replicate(
 ) -> Case {
     let (proposals, warmup) = match size {
         Size::Smoke => (2_000, 200),
-        Size::Short | Size::Whole => (200_000, 20_000),
+        Size::Short => (100_000, 10_000),
+        Size::Whole => (200_000, 20_000),
     };
     let mut args = arguments(
         "replication",
@@ -191,7 +192,7 @@ fn replicate(
 fn seconds(size: Size) -> f64 {
     match size {
         Size::Smoke => 0.2,
-        Size::Short => 2.0,
+        Size::Short => 1.0,
         Size::Whole => 5.0,
     }
 }
