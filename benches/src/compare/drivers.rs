@@ -3,6 +3,7 @@
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::OnceLock;
 
 /// How a driver is built.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -143,14 +144,17 @@ impl Built {
     }
 }
 
-/// Whether programs can be bound to processors here.
+/// Whether programs can be bound to processors here; tried once.
 #[must_use]
 pub fn can_pin() -> bool {
-    let tried = Command::new("taskset")
-        .args(["-c", "0", "true"])
-        .stderr(Stdio::null())
-        .status();
-    tried.is_ok_and(|s| s.success())
+    static TRIED: OnceLock<bool> = OnceLock::new();
+    *TRIED.get_or_init(|| {
+        let tried = Command::new("taskset")
+            .args(["-c", "0", "true"])
+            .stderr(Stdio::null())
+            .status();
+        tried.is_ok_and(|s| s.success())
+    })
 }
 
 /// The program on the first `cores` processors, where the system can bind it.

@@ -99,6 +99,24 @@ fn cpu_seconds() -> f64 {
     time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
 }
 
+/// The median nanoseconds of one call, over rounds of about 50 ms each.
+pub fn nanos_per_call(mut call: impl FnMut()) -> f64 {
+    let mut calls = 1_u64;
+    let mut round = |calls: u64| {
+        let start = Instant::now();
+        for _ in 0..calls {
+            call();
+        }
+        start.elapsed().as_nanos() as f64
+    };
+    while round(calls) < 50e6 {
+        calls *= 2;
+    }
+    let mut rounds: Vec<f64> = (0..11).map(|_| round(calls) / calls as f64).collect();
+    rounds.sort_by(f64::total_cmp);
+    rounds[rounds.len() / 2]
+}
+
 /// Joins JSON objects; later ones win.
 #[must_use]
 pub fn join<const N: usize>(parts: [Value; N]) -> Value {

@@ -4,13 +4,12 @@
 
 use std::hint::black_box;
 use std::mem;
-use std::time::Instant;
 
 use bytes::Bytes;
 use clap::Parser as _;
 use peer_common::args::{Bench, Cli, Codec, Idle, Mode, Replication};
 use peer_common::payload::{Applied, payload, payloads};
-use peer_common::report::{Clock, Peer, build, join, resident};
+use peer_common::report::{Clock, Peer, build, join, nanos_per_call, resident};
 use protobuf::Message as _;
 use raft::eraftpb::{ConfState, Entry, EntryType, Message, MessageType};
 use raft::storage::MemStorage;
@@ -369,24 +368,6 @@ fn idle(a: &Idle) -> (Value, Value) {
     let each = elapsed.seconds * 1e9 / (a.groups * a.ticks) as f64;
     let figures = json!({"seconds": elapsed.seconds, "cpu_seconds": elapsed.cpu_seconds, "ns_per_group_tick": each, "resident_bytes_per_group": bytes});
     (figures, settings(&config(1, heartbeat, false)))
-}
-
-/// The median nanoseconds of one call, over rounds of about 50 ms each.
-fn nanos_per_call(mut call: impl FnMut()) -> f64 {
-    let mut calls = 1_u64;
-    let mut round = |calls: u64| {
-        let start = Instant::now();
-        for _ in 0..calls {
-            call();
-        }
-        start.elapsed().as_nanos() as f64
-    };
-    while round(calls) < 50e6 {
-        calls *= 2;
-    }
-    let mut rounds: Vec<f64> = (0..11).map(|_| round(calls) / calls as f64).collect();
-    rounds.sort_by(f64::total_cmp);
-    rounds[rounds.len() / 2]
 }
 
 fn codec(a: &Codec) -> (Value, Value) {

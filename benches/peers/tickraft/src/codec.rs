@@ -3,30 +3,11 @@
 use benches::payload::payload;
 use bytes::Bytes;
 use peer_common::args::Codec;
-use peer_common::report::{build, join};
+use peer_common::report::{build, join, nanos_per_call};
 use rawnode::raftpb::prost::Message as _;
 use rawnode::raftpb::{Entry, Message, MessageType};
 use serde_json::{Value, json};
 use std::hint::black_box;
-use std::time::Instant;
-
-/// The median nanoseconds of one call, over rounds of about 50 ms each.
-fn nanos_per_call(mut call: impl FnMut()) -> f64 {
-    let mut calls = 1_u64;
-    let mut round = |calls: u64| {
-        let start = Instant::now();
-        for _ in 0..calls {
-            call();
-        }
-        start.elapsed().as_nanos() as f64
-    };
-    while round(calls) < 50e6 {
-        calls *= 2;
-    }
-    let mut rounds: Vec<f64> = (0..11).map(|_| round(calls) / calls as f64).collect();
-    rounds.sort_by(f64::total_cmp);
-    rounds[rounds.len() / 2]
-}
 
 pub(crate) fn run(a: &Codec) -> (Value, Value) {
     let entry = |i| Entry::new(5, 1_000_000 + i, payload(i, a.payload as usize));
