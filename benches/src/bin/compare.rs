@@ -27,7 +27,7 @@ struct Args {
     /// Rounds; each runs every case on every library.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
-    /// Only these benches: replication, node, onenode, clients, idle, codec, wal.
+    /// Only these benches: replication, node, onenode, clients, idle, codec, wal, transport, stream.
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
     /// On how many processors: benches in one thread run on each of these numbers, threaded ones on the largest.

@@ -1,5 +1,7 @@
 //! The cases that are compared.
 
+mod transport;
+
 use crate::compare::drivers::Driver;
 use std::fmt;
 
@@ -106,6 +108,7 @@ pub fn all(size: Size, dir: &str) -> Vec<Case> {
     cases.extend(idle(size));
     cases.extend(codec());
     cases.extend(wal(size, dir));
+    cases.extend(transport::transport(size));
     cases
 }
 

@@ -32,6 +32,10 @@ pub enum Bench {
     Codec(Codec),
     /// Appending to a durable log.
     Wal(Wal),
+    /// MsgApps over a transport on loopback, beside their codec alone and a plain socket.
+    Transport(Transport),
+    /// A snapshot over a transport on loopback, beside a plain socket, with heartbeats meanwhile.
+    Stream(Stream),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -156,6 +160,34 @@ pub struct Wal {
     pub prefill: Option<bool>,
 }
 
+#[derive(Debug, Args)]
+pub struct Transport {
+    #[arg(long, default_value_t = 128, value_parser = clap::value_parser!(u64).range(MIN_PAYLOAD..))]
+    pub payload: u64,
+    /// Entries a message.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
+    pub entries: u64,
+    /// Messages given to the transport at once.
+    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u64).range(1..=512))]
+    pub batch: u64,
+    /// How long each of the things compared runs, all rounds together.
+    #[arg(long, default_value_t = 5.0)]
+    pub seconds: f64,
+}
+
+#[derive(Debug, Args)]
+pub struct Stream {
+    /// The snapshot's length.
+    #[arg(long, default_value_t = 1024, value_parser = clap::value_parser!(u64).range(1..=4096))]
+    pub mib: u64,
+    /// How often it is sent.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..))]
+    pub times: u64,
+    /// How long heartbeats are timed without a snapshot before each.
+    #[arg(long, default_value_t = 1.0)]
+    pub seconds: f64,
+}
+
 impl Bench {
     /// The bench's name and its arguments as they stand at the head of the report.
     #[must_use]
@@ -184,6 +216,11 @@ impl Bench {
                 "wal",
                 json!({"payload": a.payload, "batch": a.batch, "writers": a.writers}),
             ),
+            Self::Transport(a) => (
+                "transport",
+                json!({"payload": a.payload, "entries": a.entries, "batch": a.batch}),
+            ),
+            Self::Stream(a) => ("stream", json!({"mib": a.mib, "times": a.times})),
         };
         let Value::Object(map) = value else {
             unreachable!("json! of a braced list is an object")

@@ -112,9 +112,15 @@ pub fn nanos_per_call(mut call: impl FnMut()) -> f64 {
     while round(calls) < 50e6 {
         calls *= 2;
     }
-    let mut rounds: Vec<f64> = (0..11).map(|_| round(calls) / calls as f64).collect();
-    rounds.sort_by(f64::total_cmp);
-    rounds[rounds.len() / 2]
+    median((0..11).map(|_| round(calls) / calls as f64))
+}
+
+/// The middle one, of an even number the upper of two; not a number when there is none.
+#[must_use]
+pub fn median(figures: impl IntoIterator<Item = f64>) -> f64 {
+    let mut all: Vec<f64> = figures.into_iter().collect();
+    all.sort_by(f64::total_cmp);
+    all.get(all.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
 /// Joins JSON objects; later ones win.
@@ -132,13 +138,24 @@ pub fn join<const N: usize>(parts: [Value; N]) -> Value {
 /// Resident bytes of this process, or `None` where `/proc` does not tell.
 #[must_use]
 pub fn resident() -> Option<u64> {
+    memory("VmRSS")
+}
+
+/// A line of `/proc/self/status` in bytes: `VmRSS`, `VmHWM` (the peak) ...
+#[must_use]
+pub fn memory(name: &str) -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
-    line.split_whitespace()
-        .nth(1)?
-        .parse::<u64>()
-        .ok()
-        .map(|kib| kib * 1024)
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+    let kib = line.split_whitespace().next()?.parse::<u64>().ok()?;
+    Some(kib * 1024)
+}
+
+/// Lets `VmHWM` start from what is resident now, where the system can.
+pub fn reset_peak() {
+    // Without it the peak is that of the whole run, which is more, not less.
+    let _ = std::fs::write("/proc/self/clear_refs", "5");
 }
 
 /// How the Rust drivers are built, printed with every figure.

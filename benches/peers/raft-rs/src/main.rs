@@ -42,6 +42,9 @@ fn main() {
             peer.unsupported(&bench, "raft-rs has no threaded node");
         }
         Bench::Wal(_) => peer.unsupported(&bench, "raft-rs has no log on disk"),
+        Bench::Transport(_) | Bench::Stream(_) => {
+            peer.unsupported(&bench, "raft-rs has no transport");
+        }
     }
 }
 

@@ -1,11 +1,13 @@
 //! tickraft as its documentation says, behind the command line of the rivals' drivers: [`benches::replication`] in one thread, the threaded
-//! [`node`], idle groups of RawNodes, the codec, the log on disk.
+//! [`node`], idle groups of RawNodes, the codec, the log on disk, the transport.
 #![forbid(unsafe_code)]
 
 mod codec;
 mod idle;
 mod replication;
+mod stream;
 mod threaded;
+mod transport;
 mod wal;
 
 use benches::replication::{Mode, config};
@@ -30,6 +32,8 @@ fn main() {
         Bench::Idle(a) => idle::run(a),
         Bench::Codec(a) => codec::run(a),
         Bench::Wal(a) => wal::run(a),
+        Bench::Transport(a) => transport::run(a),
+        Bench::Stream(a) => stream::run(a),
     };
     peer.report(&bench, figures, settings);
 }
