@@ -24,20 +24,22 @@ use std::sync::Arc;
 /// assert_eq!(joined.runs().count(), 1, "adjacent views of one block fuse");
 /// ```
 #[derive(Clone, Default)]
-pub struct Entries(Repr);
+pub struct Entries {
+    blocks: Blocks,
+    /// What the view begins and ends with: positions in the block or the chain. Outside of `Blocks`, so that how many there are is known without
+    /// asking which it is.
+    start: u32,
+    end: u32,
+}
 
+/// `None` is for the empty view, the others for views that are not empty.
 #[derive(Clone, Default)]
-enum Repr {
+enum Blocks {
     #[default]
-    Empty,
-    /// A non-empty view of one block.
-    One(Run),
-    /// A non-empty view of several runs laid end to end.
-    Many {
-        chain: Arc<Vec<Link>>,
-        start: u32,
-        end: u32,
-    },
+    None,
+    One(Arc<[Entry]>),
+    /// Several runs laid end to end.
+    Many(Arc<Vec<Link>>),
 }
 
 /// A non-empty view of one block.
@@ -113,38 +115,53 @@ impl Entries {
     /// No entries; allocates nothing.
     #[must_use]
     pub const fn new() -> Self {
-        Self(Repr::Empty)
+        Self {
+            blocks: Blocks::None,
+            start: 0,
+            end: 0,
+        }
+    }
+
+    /// The view of one run.
+    #[inline]
+    fn one(run: Run) -> Self {
+        Self {
+            blocks: Blocks::One(run.block),
+            start: run.start,
+            end: run.end,
+        }
+    }
+
+    /// The view's part of its only block.
+    #[inline]
+    fn part_of<'a>(&self, block: &'a [Entry]) -> &'a [Entry] {
+        &block[self.start as usize..self.end as usize]
     }
 
     /// How many.
     #[must_use]
     #[inline]
     pub fn len(&self) -> usize {
-        match &self.0 {
-            Repr::Empty => 0,
-            Repr::One(r) => r.len(),
-            Repr::Many { start, end, .. } => (end - start) as usize,
-        }
+        (self.end - self.start) as usize
     }
 
     /// Whether there are none.
     #[must_use]
     #[inline]
     pub fn is_empty(&self) -> bool {
-        // The other two are never empty.
-        matches!(self.0, Repr::Empty)
+        self.start == self.end
     }
 
     /// The entry at a position of this view, from 0; `None` beyond the end.
     #[must_use]
     pub fn get(&self, i: usize) -> Option<&Entry> {
-        match &self.0 {
-            Repr::Empty => None,
-            Repr::One(r) => r.as_slice().get(i),
-            Repr::Many { chain, start, end } => {
-                let at = (*start as usize)
+        match &self.blocks {
+            Blocks::None => None,
+            Blocks::One(block) => self.part_of(block).get(i),
+            Blocks::Many(chain) => {
+                let at = (self.start as usize)
                     .checked_add(i)
-                    .filter(|at| *at < *end as usize)?;
+                    .filter(|at| *at < self.end as usize)?;
                 let n = chain.partition_point(|l| l.end as usize <= at);
                 let link = chain.get(n)?;
                 link.run
@@ -158,8 +175,8 @@ impl Entries {
     #[must_use]
     #[inline]
     pub fn first(&self) -> Option<&Entry> {
-        match &self.0 {
-            Repr::One(r) => r.as_slice().first(),
+        match &self.blocks {
+            Blocks::One(block) => self.part_of(block).first(),
             _ => self.get(0),
         }
     }
@@ -168,8 +185,8 @@ impl Entries {
     #[must_use]
     #[inline]
     pub fn last(&self) -> Option<&Entry> {
-        match &self.0 {
-            Repr::One(r) => r.as_slice().last(),
+        match &self.blocks {
+            Blocks::One(block) => self.part_of(block).last(),
             _ => self.get(self.len().wrapping_sub(1)),
         }
     }
@@ -204,19 +221,20 @@ impl Entries {
     #[must_use]
     #[inline]
     pub fn as_run(&self) -> Option<&[Entry]> {
-        match &self.0 {
-            Repr::Empty => Some(&[]),
-            Repr::One(r) => Some(r.as_slice()),
-            Repr::Many { .. } => None,
+        match &self.blocks {
+            Blocks::None => Some(&[]),
+            Blocks::One(block) => Some(self.part_of(block)),
+            Blocks::Many(_) => None,
         }
     }
 
     /// The entries as contiguous slices, none of them empty.
     pub fn runs(&self) -> impl Iterator<Item = &[Entry]> {
-        let (one, chain, lo, hi): (&[Entry], &[Link], usize, usize) = match &self.0 {
-            Repr::Empty => (&[], &[], 0, 0),
-            Repr::One(r) => (r.as_slice(), &[], 0, 0),
-            Repr::Many { chain, start, end } => (&[], chain, *start as usize, *end as usize),
+        let (lo, hi) = (self.start as usize, self.end as usize);
+        let (one, chain): (&[Entry], &[Link]) = match &self.blocks {
+            Blocks::None => (&[], &[]),
+            Blocks::One(block) => (self.part_of(block), &[]),
+            Blocks::Many(chain) => (&[], chain),
         };
         let many = chain
             .iter()
@@ -235,25 +253,17 @@ impl Entries {
         if lo == hi {
             return Self::new();
         }
-        match &self.0 {
-            Repr::Empty => Self::new(),
-            Repr::One(r) => Self(Repr::One(r.part(lo, hi))),
-            Repr::Many { chain, start, .. } => {
-                let (lo, hi) = (*start as usize + lo, *start as usize + hi);
-                let n = chain.partition_point(|l| l.end as usize <= lo);
-                // Within one run, the chain is let go: the other runs' blocks must not be kept alive.
-                if let Some(l) = chain.get(n)
-                    && let Some((l, a, b)) = l.clip(lo, hi)
-                    && b - a == hi - lo
-                {
-                    return Self(Repr::One(l.run.part(a, b)));
-                }
-                Self(Repr::Many {
-                    chain: Arc::clone(chain),
-                    start: pos(lo),
-                    end: pos(hi),
-                })
-            }
+        let (lo, hi) = (self.start + pos(lo), self.start + pos(hi));
+        // Within one run of a chain, the chain is let go: the other runs' blocks must not be kept alive.
+        if let Blocks::Many(chain) = &self.blocks
+            && let Some(run) = run_within(chain, lo as usize, hi as usize)
+        {
+            return Self::one(run);
+        }
+        Self {
+            blocks: self.blocks.clone(),
+            start: lo,
+            end: hi,
         }
     }
 
@@ -315,9 +325,11 @@ impl Entries {
     /// Adds those behind these: [`join`](Entries::join) in place.
     #[inline]
     pub fn append(&mut self, next: Entries) {
-        match (&mut self.0, &next.0) {
-            (Repr::Empty, _) => *self = next,
-            (Repr::One(r), Repr::One(run)) if r.continues(run) => r.end = run.end,
+        match (&self.blocks, &next.blocks) {
+            (Blocks::None, _) => *self = next,
+            (Blocks::One(a), Blocks::One(b)) if self.end == next.start && Arc::ptr_eq(a, b) => {
+                self.end = next.end;
+            }
             _ => *self = std::mem::take(self).join(next),
         }
     }
@@ -329,14 +341,11 @@ impl Entries {
         if self.is_empty() {
             return next;
         }
-        match next.0 {
-            Repr::Empty => {}
-            Repr::One(run) => self.push_run(run),
-            Repr::Many {
-                ref chain,
-                start,
-                end,
-            } => {
+        let Entries { blocks, start, end } = next;
+        match blocks {
+            Blocks::None => {}
+            Blocks::One(block) => self.push_run(Run { block, start, end }),
+            Blocks::Many(chain) => {
                 for l in chain.iter() {
                     if let Some((l, a, b)) = l.clip(start as usize, end as usize) {
                         self.push_run(l.run.part(a, b));
@@ -367,10 +376,11 @@ impl Entries {
     }
 
     fn drain_into(self, out: &mut Vec<Entry>) {
-        match self.0 {
-            Repr::Empty => {}
-            Repr::One(run) => run.drain_into(out),
-            Repr::Many { chain, start, end } => match Arc::try_unwrap(chain) {
+        let Entries { blocks, start, end } = self;
+        match blocks {
+            Blocks::None => {}
+            Blocks::One(block) => Run { block, start, end }.drain_into(out),
+            Blocks::Many(chain) => match Arc::try_unwrap(chain) {
                 Ok(links) => {
                     for l in links {
                         if let Some((_, a, b)) = l.clip(start as usize, end as usize) {
@@ -397,78 +407,93 @@ impl Entries {
     }
 
     fn push_run(&mut self, run: Run) {
-        match &mut self.0 {
-            Repr::Empty => self.0 = Repr::One(run),
-            Repr::One(r) if r.continues(&run) => r.end = run.end,
-            Repr::One(r) => {
-                let first = pos(r.len());
-                let end = pos(r.len() + run.len());
-                let chain = vec![
-                    Link {
-                        run: r.clone(),
-                        end: first,
-                    },
-                    Link { run, end },
-                ];
-                self.0 = Repr::Many {
-                    chain: Arc::new(chain),
+        match std::mem::take(&mut self.blocks) {
+            Blocks::None => *self = Self::one(run),
+            Blocks::One(block) => {
+                let mut first = Run {
+                    block,
+                    start: self.start,
+                    end: self.end,
+                };
+                if first.continues(&run) {
+                    first.end = run.end;
+                    *self = Self::one(first);
+                    return;
+                }
+                let (middle, end) = (pos(first.len()), pos(first.len() + run.len()));
+                let first = Link {
+                    run: first,
+                    end: middle,
+                };
+                *self = Self {
+                    blocks: Blocks::Many(Arc::new(vec![first, Link { run, end }])),
                     start: 0,
                     end,
                 };
             }
-            Repr::Many { chain, start, end } => {
-                // A view that does not end where its chain ends, or a chain that others hold, is copied (the links, not
-                // the entries) before it grows.
-                if chain.last().is_some_and(|l| l.end != *end) || Arc::get_mut(chain).is_none() {
-                    let links = chain
-                        .iter()
-                        .filter_map(|l| l.clip(*start as usize, *end as usize))
-                        .scan(0, |at, (l, a, b)| {
-                            *at += b - a;
-                            Some(Link {
-                                run: l.run.part(a, b),
-                                end: pos(*at),
-                            })
-                        })
-                        .collect::<Vec<_>>();
-                    *end -= *start;
-                    *start = 0;
-                    *chain = Arc::new(links);
-                }
-                let new_end = pos(*end as usize + run.len());
-                if let Some(links) = Arc::get_mut(chain) {
-                    match links.last_mut() {
-                        Some(l) if l.run.continues(&run) => {
-                            l.run.end = run.end;
-                            l.end = new_end;
-                        }
-                        _ => links.push(Link { run, end: new_end }),
-                    }
-                    *end = new_end;
-                }
-            }
+            Blocks::Many(chain) => self.push_to_chain(chain, run),
         }
+    }
+
+    /// The end of [`push_run`](Self::push_run) for a view of this chain.
+    fn push_to_chain(&mut self, mut chain: Arc<Vec<Link>>, run: Run) {
+        // A view that does not end where its chain ends, or a chain that others hold, is copied (the links, not the entries) before it grows.
+        if chain.last().is_some_and(|l| l.end != self.end) || Arc::get_mut(&mut chain).is_none() {
+            chain = Arc::new(clipped(&chain, self.start as usize, self.end as usize));
+            (self.start, self.end) = (0, self.end - self.start);
+        }
+        let end = pos(self.end as usize + run.len());
+        if let Some(links) = Arc::get_mut(&mut chain) {
+            match links.last_mut() {
+                Some(l) if l.run.continues(&run) => (l.run.end, l.end) = (run.end, end),
+                _ => links.push(Link { run, end }),
+            }
+            self.end = end;
+        }
+        self.blocks = Blocks::Many(chain);
     }
 
     /// All entries, to change: in place where nobody else holds the block, else on one copy that this view then owns.
     /// Made for numbering the entries of a MsgProp.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Entry> {
-        let in_place = match &mut self.0 {
-            Repr::One(r) => Arc::get_mut(&mut r.block).is_some(),
+        let in_place = match &mut self.blocks {
+            Blocks::One(block) => Arc::get_mut(block).is_some(),
             _ => false,
         };
         if !in_place && !self.is_empty() {
             *self = self.iter().cloned().collect::<Vec<_>>().into();
         }
-        let slice: &mut [Entry] = match &mut self.0 {
-            Repr::One(r) => match Arc::get_mut(&mut r.block) {
-                Some(block) => &mut block[r.start as usize..r.end as usize],
+        let (start, end) = (self.start as usize, self.end as usize);
+        let slice: &mut [Entry] = match &mut self.blocks {
+            Blocks::One(block) => match Arc::get_mut(block) {
+                Some(block) => &mut block[start..end],
                 None => &mut [],
             },
             _ => &mut [],
         };
         slice.iter_mut()
     }
+}
+
+/// The part `lo..hi` of a chain, if it lies within one run.
+fn run_within(chain: &[Link], lo: usize, hi: usize) -> Option<Run> {
+    let n = chain.partition_point(|l| l.end as usize <= lo);
+    let (l, a, b) = chain.get(n)?.clip(lo, hi)?;
+    (b - a == hi - lo).then(|| l.run.part(a, b))
+}
+
+/// The links of the part `lo..hi` of a chain, a chain themselves.
+fn clipped(chain: &[Link], lo: usize, hi: usize) -> Vec<Link> {
+    let mut end = 0;
+    let parts = chain.iter().filter_map(|l| l.clip(lo, hi));
+    let link = |(l, a, b): (&Link, usize, usize)| {
+        end += b - a;
+        Link {
+            run: l.run.part(a, b),
+            end: pos(end),
+        }
+    };
+    parts.map(link).collect()
 }
 
 impl Link {
@@ -495,12 +520,13 @@ pub struct EntriesIter<'a> {
 impl<'a> EntriesIter<'a> {
     /// The longest contiguous run from a position on, cut at `hi`, or ending at `hi`.
     fn run_around(&self, at: usize) -> &'a [Entry] {
-        match &self.entries.0 {
+        let start = self.entries.start as usize;
+        match &self.entries.blocks {
             // Loaded from the beginning.
-            Repr::Empty | Repr::One(_) => &[],
-            Repr::Many { chain, start, .. } => {
-                let (lo, hi) = (*start as usize + self.lo, *start as usize + self.hi);
-                let n = chain.partition_point(|l| l.end as usize <= *start as usize + at);
+            Blocks::None | Blocks::One(_) => &[],
+            Blocks::Many(chain) => {
+                let (lo, hi) = (start + self.lo, start + self.hi);
+                let n = chain.partition_point(|l| l.end as usize <= start + at);
                 chain
                     .get(n)
                     .and_then(|l| l.clip(lo, hi))
@@ -580,11 +606,11 @@ impl From<Vec<Entry>> for Entries {
             return Self::new();
         }
         let end = pos(v.len());
-        Self(Repr::One(Run {
-            block: v.into(),
+        Self {
+            blocks: Blocks::One(v.into()),
             start: 0,
             end,
-        }))
+        }
     }
 }
 
@@ -609,7 +635,7 @@ impl FromIterator<Entry> for Entries {
         let all = if taken == 0 {
             Self::new()
         } else {
-            Self(Repr::One(run))
+            Self::one(run)
         };
         // A hint may lie; what it hid still arrives.
         match iter.next() {
@@ -788,8 +814,10 @@ mod tests {
         let held = a.clone();
         let view = a.join(b).slice(2..4);
         assert_eq!(view.runs().count(), 1);
-        let Repr::One(r) = &held.0 else { panic!() };
-        assert_eq!(Arc::strong_count(&r.block), 1);
+        let Blocks::One(block) = &held.blocks else {
+            panic!()
+        };
+        assert_eq!(Arc::strong_count(block), 1);
         assert_eq!(indexes(&view), [3, 4]);
     }
 

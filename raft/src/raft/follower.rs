@@ -1,5 +1,6 @@
 //! What a follower does with what the leader sends. Go: raft.go (stepFollower … restore)
 
+use super::send::push_new;
 use super::{Raft, StateType, restored};
 use crate::log::zero_term_on_out_of_bounds;
 use crate::logging::{log_debug, log_error, log_info, log_warning};
@@ -163,10 +164,11 @@ impl<S: Storage> Raft<S> {
     /// Acknowledges the log up to an index, once it is written.
     fn send_append_resp(&mut self, to: u64, index: u64) {
         if self.tracer.is_none() && to != self.id {
-            self.msgs_after_append.push(Message {
+            let (from, term) = (self.id, self.term);
+            push_new(&mut self.msgs_after_append, move || Message {
                 to,
-                from: self.id,
-                term: self.term,
+                from,
+                term,
                 index,
                 ..Message::new(MessageType::MsgAppResp)
             });

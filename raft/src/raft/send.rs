@@ -142,17 +142,22 @@ impl<S: Storage> Raft<S> {
     /// Queues a MsgApp behind an entry; `len` counts its entries of the open tail too.
     #[inline]
     fn push_append(&mut self, to: u64, prev: EntryId, entries: Entries, len: usize) {
-        self.msgs.push(Message {
+        let (from, term, commit) = (self.id, self.term, self.raft_log.committed);
+        push_new(&mut self.msgs, move || Message {
             msg_type: MessageType::MsgApp,
             to,
-            from: self.id,
-            term: self.term,
+            from,
+            term,
             index: prev.index,
             log_term: prev.term,
-            entries,
-            commit: self.raft_log.committed,
+            commit,
             ..Message::default()
         });
+        if let Some(m) = self.msgs.last_mut()
+            && !entries.is_empty()
+        {
+            m.entries = entries;
+        }
         if self.tracer.is_some()
             && let Some(m) = self.msgs.last()
         {
@@ -311,4 +316,11 @@ impl<S: Storage> Raft<S> {
             }
         }
     }
+}
+
+/// Adds a message that is made in its place: `push` makes it on the stack first and copies it, at once, which stalls the processor (it cannot
+/// load in large pieces what is still being stored in small ones).
+#[inline]
+pub(super) fn push_new(queue: &mut Vec<Message>, make: impl FnOnce() -> Message) {
+    queue.extend(std::iter::once_with(make));
 }
