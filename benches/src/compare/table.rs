@@ -1,19 +1,10 @@
-//! The Markdown table.
+//! The report: targets first, then a table a bench.
 
-use crate::compare::cases::{Case, Metric};
-use crate::compare::results::{Outcome, Spread};
+use crate::compare::cases::{self, Metric};
+use crate::compare::results::{Record, Spread};
+use crate::compare::targets::{self, Target};
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
-
-/// A case on so many processors, with what it gave.
-#[derive(Clone, Debug)]
-pub struct Row {
-    /// The case.
-    pub case: Case,
-    /// On how many processors.
-    pub cores: usize,
-    /// Its answers.
-    pub outcome: Outcome,
-}
 
 /// Three significant digits, with k and M.
 #[must_use]
@@ -31,53 +22,130 @@ pub fn short(x: f64) -> String {
     format!("{x:.digits$}{unit}")
 }
 
-fn cell(s: Spread, unit: &str) -> String {
-    format!(
-        "{}{unit} ({}–{})",
-        short(s.median),
-        short(s.min),
-        short(s.max)
-    )
+fn range(s: Spread) -> String {
+    format!("{}–{}", short(s.min), short(s.max))
 }
 
-/// All rows as Markdown, a table a bench. `head` says where and when they were measured.
+/// All records as Markdown: the targets, then a table a bench. `notes` are said first.
 #[must_use]
-pub fn markdown(rows: &[Row], head: &str) -> String {
-    let mut out = format!("# Comparison\n\n{head}\n");
-    out.push_str("\nA figure is the median of the rounds (smallest–largest). A ratio above 1 says that tickraft is ahead; it is the median of the rounds' ratios.\n");
-    let mut benches: Vec<&str> = rows.iter().map(|r| r.case.bench).collect();
-    benches.dedup();
-    for bench in benches {
-        let _ = write!(
-            out,
-            "\n## {bench}\n\n| case | cores | what | library | figure | ours is ahead by |\n|---|---|---|---|---|---|\n"
-        );
-        for row in rows.iter().filter(|r| r.case.bench == bench) {
-            for metric in row.case.metrics {
-                lines(&mut out, row, metric);
-            }
+pub fn markdown(records: &[Record], notes: &[String]) -> String {
+    let mut out = String::from("# Comparison\n\n");
+    let machines: BTreeSet<&str> = records
+        .iter()
+        .map(|r| r.measured.machine.as_str())
+        .collect();
+    for machine in &machines {
+        let _ = writeln!(out, "{machine}\n");
+    }
+    for note in notes {
+        let _ = writeln!(out, "{note}\n");
+    }
+    out.push_str(
+        "Libraries take turns case by case and round by round. A figure is the median of the rounds (smallest–largest). A ratio above 1 says that tickraft is ahead; it is the median of the rounds' ratios. \
+         In brackets behind a ratio or a figure: what was aimed at; bold where that is missed.\n",
+    );
+    let _ = write!(out, "\n## Targets\n\n{}", targets::markdown(records));
+    let mut names: Vec<&str> = records.iter().map(|r| r.bench.as_str()).collect();
+    names.dedup();
+    let targets = targets::all();
+    for name in names {
+        let of_bench: Vec<&Record> = records.iter().filter(|r| r.bench == name).collect();
+        let _ = write!(out, "\n## {name}\n\n");
+        if let Some(bench) = cases::bench(name) {
+            let _ = write!(out, "{}\n\n", bench.what);
         }
+        let _ = write!(out, "{}\n\n", measured(&of_bench, machines.len() > 1));
+        bench(&mut out, &of_bench, &targets);
     }
     out
 }
 
-fn lines(out: &mut String, row: &Row, metric: &Metric) {
-    let ours = row.case.drivers[0];
-    for &driver in row.case.drivers {
-        let figure = match row.outcome.spread(driver, metric) {
-            Some(s) => cell(s, ""),
-            None => format!("– ({})", row.outcome.reason(driver).unwrap_or("not run")),
-        };
-        let ratio = match row.outcome.ratio(ours, driver, metric) {
-            Some(r) if driver != ours => cell(r, "×"),
-            _ => String::new(),
-        };
-        let _ = writeln!(
-            out,
-            "| {} | {} | {} | {driver} | {figure} | {ratio} |",
-            row.case.label, row.cores, metric.unit
+/// When and how often a bench's cases were measured; they may come from several runs.
+fn measured(records: &[&Record], with_machine: bool) -> String {
+    let one = |r: &&Record| {
+        let (m, n) = (&r.measured, r.rounds());
+        let s = if n == 1 { "" } else { "s" };
+        let mut text = format!(
+            "{n} round{s} of `--size {}`, {}, at {}",
+            m.size, m.date, m.commit
         );
+        if with_machine {
+            let _ = write!(text, ", on {}", m.machine);
+        }
+        text
+    };
+    let mut all: Vec<String> = records.iter().map(one).collect();
+    all.sort();
+    all.dedup();
+    format!("Measured: {}.", all.join("; "))
+}
+
+fn bench(out: &mut String, records: &[&Record], targets: &[Target]) {
+    let ours = records.first().map_or("", |r| r.ours());
+    let mut rivals: Vec<&str> = Vec::new();
+    for name in records.iter().flat_map(|r| &r.drivers).map(String::as_str) {
+        if name != ours && !rivals.contains(&name) {
+            rivals.push(name);
+        }
     }
+    let _ = write!(out, "| case | cores | what | {ours} |");
+    for rival in &rivals {
+        let _ = write!(out, " {rival} | × |");
+    }
+    let _ = write!(
+        out,
+        "\n|---|---|---|---|{}\n",
+        "---|---|".repeat(rivals.len())
+    );
+    for r in records {
+        for metric in &r.metrics {
+            let figure = figure(r, ours, metric)
+                + &aim(targets, r, None, metric, r.spread(ours, &metric.key));
+            let _ = write!(
+                out,
+                "| {} | {} | {} | {figure} |",
+                r.case, r.cores, metric.unit
+            );
+            for rival in &rivals {
+                let ratio = r.ratio(rival, metric);
+                let text = ratio.map_or(String::new(), |s| {
+                    format!("{}× ({})", short(s.median), range(s))
+                });
+                let text = text + &aim(targets, r, Some(rival), metric, ratio);
+                let _ = write!(out, " {} | {text} |", self::figure(r, rival, metric));
+            }
+            out.push('\n');
+        }
+    }
+}
+
+fn figure(r: &Record, driver: &str, metric: &Metric) -> String {
+    match r.spread(driver, &metric.key) {
+        Some(s) if r.rounds() == 1 => short(s.median),
+        Some(s) => format!("{} ({})", short(s.median), range(s)),
+        None if r.drivers.iter().any(|d| d == driver) => {
+            format!("– ({})", r.reason(driver).unwrap_or("not run"))
+        }
+        None => "–".into(),
+    }
+}
+
+/// What is aimed at in a cell, as text to stand behind it.
+fn aim(
+    targets: &[Target],
+    r: &Record,
+    who: Option<&str>,
+    metric: &Metric,
+    value: Option<Spread>,
+) -> String {
+    let Some(value) = value else {
+        return String::new();
+    };
+    let about = targets.iter().find(|t| t.is_about(r, who, &metric.key));
+    about.map_or(String::new(), |t| {
+        let mark = if t.aim.met(value.median) { "" } else { "**" };
+        format!(" {mark}[{}]{mark}", t.aim.text())
+    })
 }
 
 #[cfg(test)]

@@ -147,8 +147,9 @@ pub(crate) fn run(a: &Idle) -> (Value, Value) {
             .map(|bytes| bytes / (a.groups - 1).max(1) as f64)
     };
     let (bytes, log_bytes) = (each_group(before, after), each_group(after, with_logs));
+    let beyond_log = bytes.zip(log_bytes).map(|(all, log)| all - log);
     let each = elapsed.seconds * 1e9 / (a.groups * a.ticks) as f64;
-    let figures = json!({"seconds": elapsed.seconds, "cpu_seconds": elapsed.cpu_seconds, "ns_per_group_tick": each, "resident_bytes_per_group": bytes, "of_them_log": log_bytes});
+    let figures = json!({"seconds": elapsed.seconds, "cpu_seconds": elapsed.cpu_seconds, "ns_per_group_tick": each, "resident_bytes_per_group": bytes, "of_them_log": log_bytes, "beyond_log_bytes": beyond_log});
     (
         figures,
         crate::settings(&crate::with_heartbeat(1, heartbeat)),

@@ -1,0 +1,59 @@
+//! The log on disk, against raft-engine.
+
+use super::{Bench, Case, Cores, LATENCIES, Size};
+use crate::compare::targets::{Aim, Of, Target};
+
+/// Appends with a sync each, by payload, batch and writers.
+pub(super) const BENCH: Bench = Bench {
+    name: "wal",
+    what: "Appends to a log on disk with a sync each. Ours keeps a directory for each writer, raft-engine one for all.",
+    cores: Cores::Most,
+    cases,
+    targets: &[Target {
+        id: "P5",
+        what: "append with sync, 1 and 16 writers, against raft-engine",
+        aim: Aim::AtLeast(1.0, "×"),
+        of: Of::Ratio {
+            bench: "wal",
+            rival: "raft-engine",
+            key: "per_second",
+            which: |_| true,
+        },
+    }],
+};
+
+const LOGS: &[&str] = &["tickraft", "raft-engine"];
+
+fn cases(size: Size, dir: &str) -> Vec<Case> {
+    let mut cases = Vec::new();
+    let payloads: &[u64] = if size == Size::Smoke {
+        &[128]
+    } else {
+        &[128, 4096]
+    };
+    for &payload in payloads {
+        for (batch, writers) in [(1, 1), (16, 1), (256, 1), (1, 16), (16, 16)] {
+            if size != Size::Whole && writers > 1 && payload > 128 {
+                continue;
+            }
+            let case = Case::new(
+                "wal",
+                format!("log, {payload} B × {batch}, {writers} writers"),
+                &[
+                    ("payload", &payload),
+                    ("batch", &batch),
+                    ("writers", &writers),
+                    ("seconds", &size.seconds()),
+                    ("dir", &dir),
+                ],
+            );
+            let series = format!("log, {payload} B, {writers} writers");
+            cases.push(
+                case.plotted(series, "entries a sync", batch)
+                    .metrics(LATENCIES)
+                    .drivers(LOGS),
+            );
+        }
+    }
+    cases
+}
