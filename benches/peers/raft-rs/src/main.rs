@@ -89,11 +89,11 @@ fn new_node(config: &Config, voters: u64, logger: &Logger) -> RawNode<MemStorage
 /// the same for what advancing brought.
 fn handle_ready(
     raw: &mut RawNode<MemStorage>,
-    mut send: impl FnMut(Message),
+    mut send: impl FnMut(Vec<Message>),
     mut apply: impl FnMut(&Entry),
 ) {
     let mut ready = raw.ready();
-    ready.take_messages().into_iter().for_each(&mut send);
+    send(ready.take_messages());
     assert!(ready.snapshot().is_empty(), "nobody falls behind here");
     ready.take_committed_entries().iter().for_each(&mut apply);
     {
@@ -105,17 +105,30 @@ fn handle_ready(
             store.set_hardstate(hard_state.clone());
         }
     }
-    ready
-        .take_persisted_messages()
-        .into_iter()
-        .for_each(&mut send);
+    send(ready.take_persisted_messages());
     let mut light = raw.advance(ready);
     if let Some(commit) = light.commit_index() {
         raw.mut_store().wl().mut_hard_state().commit = commit;
     }
-    light.take_messages().into_iter().for_each(&mut send);
+    send(light.take_messages());
     light.take_committed_entries().iter().for_each(&mut apply);
     raw.advance_apply();
+}
+
+/// Puts messages into their receivers' inboxes. Those that follow each other to one receiver are moved together; `extend` makes room first, so that each
+/// is moved once, not by way of the stack.
+fn deliver(messages: Vec<Message>, inboxes: &mut [Vec<Message>], wire: bool) {
+    let place = |id: u64| (id - 1) as usize;
+    let mut messages = messages.into_iter();
+    if wire {
+        messages.for_each(|m| inboxes[place(m.to)].push(over_the_wire(&m)));
+        return;
+    }
+    while let [m, rest @ ..] = messages.as_slice() {
+        let to = m.to;
+        let more = rest.iter().take_while(|m| m.to == to).count();
+        inboxes[place(to)].extend(messages.by_ref().take(1 + more));
+    }
 }
 
 /// What a real network does to a message: encoded by the sender, decoded by the receiver. Payloads are views of the frame, the
@@ -173,14 +186,7 @@ impl Cluster {
             }
             self.inboxes[i] = inbox;
             if raw.has_ready() {
-                let send = |message: Message| {
-                    let to = &mut self.inboxes[(message.to - 1) as usize];
-                    to.push(if self.wire {
-                        over_the_wire(&message)
-                    } else {
-                        message
-                    });
-                };
+                let send = |messages| deliver(messages, &mut self.inboxes, self.wire);
                 handle_ready(raw, send, |entry| apply(applied, entry));
             }
         }
@@ -307,7 +313,7 @@ fn quiesce(group: &mut Group, inboxes: &mut Inboxes, mut ready: [bool; GROUP]) {
             inboxes[i] = inbox;
             if mem::take(&mut ready[i]) && group[i].has_ready() {
                 quiet = false;
-                let send = |message: Message| inboxes[(message.to - 1) as usize].push(message);
+                let send = |messages| deliver(messages, inboxes, false);
                 handle_ready(&mut group[i], send, |_| ());
             }
         }
