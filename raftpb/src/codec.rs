@@ -112,14 +112,38 @@ impl Cursor<'_> {
         Some(b)
     }
 
+    /// Goes past the next byte if it is this one.
+    #[inline]
+    pub(crate) fn take(&mut self, key: u8) -> bool {
+        let there = self.bytes.get(self.at) == Some(&key);
+        self.at += usize::from(there);
+        there
+    }
+
     #[inline]
     pub(crate) fn varint(&mut self) -> Option<u64> {
-        let first = self.byte()?;
+        let first = u64::from(self.byte()?);
         if first < 0x80 {
-            return Some(u64::from(first));
+            return Some(first);
         }
-        let mut v = u64::from(first & 0x7f);
-        for shift in (7..63).step_by(7) {
+        let second = u64::from(self.byte()?);
+        let v = first & 0x7f | (second & 0x7f) << 7;
+        if second < 0x80 {
+            return Some(v);
+        }
+        let third = u64::from(self.byte()?);
+        let v = v | (third & 0x7f) << 14;
+        if third < 0x80 {
+            return Some(v);
+        }
+        self.varint_from(v)
+    }
+
+    /// The fourth byte of a varint and those behind it, onto the lower 21 bits. Out of line: where most numbers are shorter, this in
+    /// each place would cost more than the call.
+    #[inline(never)]
+    fn varint_from(&mut self, mut v: u64) -> Option<u64> {
+        for shift in (21..63).step_by(7) {
             let b = self.byte()?;
             v |= u64::from(b & 0x7f) << shift;
             if b < 0x80 {

@@ -72,17 +72,12 @@ impl Message {
         }
         let end = std::mem::replace(&mut c.at, begin);
         let mut failed = None;
-        let entries: Entries = (0..n)
-            .map(|_| {
-                // Found a moment ago, so there.
-                c.at += 1;
-                let range = c.delimited().unwrap_or(end..end);
-                Entry::from_frame(frame, range).unwrap_or_else(|e| {
-                    failed = Some(e);
-                    Entry::default()
-                })
-            })
-            .collect();
+        let entries = Entries::from_fn(n, || {
+            // Found a moment ago, so there.
+            c.at += 1;
+            let range = c.delimited().unwrap_or(end..end);
+            Entry::from_frame(frame, range, &mut failed)
+        });
         c.at = end;
         if let Some(e) = failed {
             return Err(e);

@@ -138,6 +138,21 @@ impl Entries {
         &block[self.start as usize..self.end as usize]
     }
 
+    /// One block of `n` entries, each made in its place.
+    #[inline]
+    pub(crate) fn from_fn(n: usize, mut f: impl FnMut() -> Entry) -> Self {
+        if n == 0 {
+            return Self::new();
+        }
+        // The standard library allocates an Arc<[T]> once for a mapped range.
+        let block: Arc<[Entry]> = (0..n).map(|_| f()).collect();
+        Self::one(Run {
+            block,
+            start: 0,
+            end: pos(n),
+        })
+    }
+
     /// How many.
     #[must_use]
     #[inline]

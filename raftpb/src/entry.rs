@@ -2,6 +2,7 @@
 
 use crate::EntryType;
 use crate::codec::{Cursor, Head, len_bytes_if, len_u64, merge_enum};
+use crate::packed::{Packed, TOO_WIDE};
 use bytes::{Buf, BufMut, Bytes};
 use prost::DecodeError;
 use prost::encoding::{self, DecodeContext, WireType};
@@ -86,9 +87,37 @@ impl Entry {
         head
     }
 
+    /// The same without room for entries with data; `None` where a number is too wide.
+    #[inline]
+    fn packed(&self) -> Option<Packed> {
+        let data_len = self.data.len() as u64;
+        if self.term | self.index | data_len >= TOO_WIDE {
+            return None;
+        }
+        let mut fields = Packed::default();
+        if let Some(t) = self.entry_type {
+            fields = fields.field(0x08, t as u64);
+        }
+        let fields = fields.field(0x10, self.term).field(0x18, self.index);
+        Some(fields.field(0x22, data_len))
+    }
+
     /// Writes the entry as an embedded message under a one-byte key, its length worked out on the way.
     #[inline]
     pub(crate) fn put_field(&self, key: u8, buf: &mut impl BufMut) {
+        let written = self.packed().is_some_and(|fields| {
+            let len = fields.len() + self.data.len() as u64;
+            let key = Packed::default().field(key, len);
+            key.then(fields).put_with(&self.data, buf)
+        });
+        if !written {
+            self.put_field_in_parts(key, buf);
+        }
+    }
+
+    /// The same for entries with little data or wide numbers.
+    #[inline(never)]
+    fn put_field_in_parts(&self, key: u8, buf: &mut impl BufMut) {
         let mut head = self.head();
         let len = head.len() - FIELD + self.data.len();
         let mut before = Head::after(0);
@@ -98,43 +127,64 @@ impl Entry {
         buf.put_slice(&self.data);
     }
 
-    /// Reads an entry that a range of a frame holds; its data is a view of the frame.
-    ///
-    /// # Errors
-    /// The bytes are not an entry.
+    /// Reads an entry that a range of a frame holds; its data is a view of the frame. Why the bytes are no entry goes to `failed`: an
+    /// entry within a `Result` would be moved on its way, which takes longer than reading it.
     #[inline]
-    pub(crate) fn from_frame(frame: &Bytes, range: Range<usize>) -> Result<Self, DecodeError> {
-        match Self::read_plain(frame, range.clone()) {
-            Some(e) => Ok(e),
-            None => prost::Message::decode(frame.slice(range)),
+    pub(crate) fn from_frame(
+        frame: &Bytes,
+        range: Range<usize>,
+        failed: &mut Option<DecodeError>,
+    ) -> Self {
+        match Plain::read(frame, range.clone()) {
+            Some(p) => Self {
+                term: p.term,
+                index: p.index,
+                entry_type: p.entry_type,
+                data: frame.slice(p.data),
+            },
+            None => Self::from_unusual(frame, range, failed),
         }
     }
 
-    /// The same for what etcd and this crate write: known fields of the right type.
+    /// The same for all that the format allows.
+    #[cold]
+    fn from_unusual(frame: &Bytes, range: Range<usize>, failed: &mut Option<DecodeError>) -> Self {
+        prost::Message::decode(frame.slice(range)).unwrap_or_else(|e| {
+            *failed = Some(e);
+            Self::default()
+        })
+    }
+}
+
+/// An entry as encoders write it: each known field once at most, in the order of their numbers.
+struct Plain {
+    term: u64,
+    index: u64,
+    entry_type: Option<EntryType>,
+    data: Range<usize>,
+}
+
+impl Plain {
     #[inline]
-    fn read_plain(frame: &Bytes, range: Range<usize>) -> Option<Self> {
-        let mut e = Self::default();
+    fn read(frame: &[u8], range: Range<usize>) -> Option<Self> {
         let mut c = Cursor {
             bytes: frame.get(..range.end)?,
             at: range.start,
         };
-        let mut data = 0..0;
-        while c.at < range.end {
-            match c.byte()? {
-                0x08 => {
-                    let number = i32::try_from(c.varint()?).ok()?;
-                    e.entry_type = Some(EntryType::try_from(number).ok()?);
-                }
-                0x10 => e.term = c.varint()?,
-                0x18 => e.index = c.varint()?,
-                0x22 => data = c.delimited()?,
-                _ => return None,
-            }
+        let mut entry_type = None;
+        if c.take(0x08) {
+            let number = i32::try_from(c.varint()?).ok()?;
+            entry_type = Some(EntryType::try_from(number).ok()?);
         }
-        if !data.is_empty() {
-            e.data = frame.slice(data);
-        }
-        Some(e)
+        let term = if c.take(0x10) { c.varint()? } else { 0 };
+        let index = if c.take(0x18) { c.varint()? } else { 0 };
+        let data = if c.take(0x22) { c.delimited()? } else { 0..0 };
+        (c.at == range.end).then_some(Self {
+            term,
+            index,
+            entry_type,
+            data,
+        })
     }
 }
 
@@ -158,8 +208,10 @@ impl Eq for Entry {}
 
 impl prost::Message for Entry {
     fn encode_raw(&self, buf: &mut impl BufMut) {
-        self.head().put(FIELD, buf);
-        buf.put_slice(&self.data);
+        if !self.packed().is_some_and(|f| f.put_with(&self.data, buf)) {
+            self.head().put(FIELD, buf);
+            buf.put_slice(&self.data);
+        }
     }
 
     fn merge_field(

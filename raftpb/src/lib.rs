@@ -43,6 +43,7 @@ mod entries;
 mod entry;
 mod enums;
 mod message;
+mod packed;
 mod state;
 mod util;
 

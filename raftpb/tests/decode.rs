@@ -154,9 +154,25 @@ fn the_last_value_wins() {
         delimited(4, b"a"),
         delimited(4, b"b"),
     ];
+    let m = Message::decode(&delimited(7, &e.concat())[..]).unwrap();
     let e = Entry::decode(&e.concat()[..]).unwrap();
-    assert_eq!(e.entry_type, Some(EntryType::Normal));
-    assert_eq!(e, Entry::new(1, 1, "b"));
+    for e in [&e, m.entries.first().unwrap()] {
+        assert_eq!(e.entry_type, Some(EntryType::Normal));
+        assert_eq!(*e, Entry::new(1, 1, "b"));
+    }
+    // In whatever order they come.
+    let e = [
+        delimited(4, b"data"),
+        number(3, 2),
+        number(2, 1),
+        number(1, 1),
+    ];
+    let m = Message::decode(&delimited(7, &e.concat())[..]).unwrap();
+    let want = Entry {
+        entry_type: Some(EntryType::ConfChange),
+        ..Entry::new(1, 2, "data")
+    };
+    assert_eq!(m.entries, vec![want].into());
     let halves = [
         delimited(9, &delimited(1, b"data")),
         delimited(9, &delimited(2, &number(2, 7))),

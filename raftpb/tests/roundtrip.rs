@@ -223,6 +223,8 @@ proptest! {
             let prosts = Entry::decode(&wire[..]);
             prop_assert_eq!(plain.is_ok(), prosts.is_ok());
             if let (Ok(a), Ok(b)) = (plain, prosts) {
+                // Equality does not see whether the type is there; the encoding does.
+                prop_assert_eq!(a.entries.first().unwrap().encode_to_vec(), b.encode_to_vec());
                 prop_assert_eq!(a.entries, Entries::from(vec![b]));
             }
         }
