@@ -1,7 +1,7 @@
 //! The message that nodes, and a node's storage threads, exchange. Go: raftpb.Message
 
 use crate::codec::{
-    Head, len_bytes_if, len_delimited, len_u64, len_u64_if, merge_enum, put_bytes_if,
+    Head, decode_error, len_bytes_if, len_delimited, len_u64, len_u64_if, merge_enum, put_bytes_if,
     put_delimited, put_u64_if,
 };
 use crate::decode::MAX_NESTING;
@@ -9,7 +9,7 @@ use crate::{Entries, Entry, MessageType, Snapshot};
 use bytes::{Buf, BufMut, Bytes};
 use prost::encoding::{self, DecodeContext, WireType};
 use prost::{DecodeError, Message as _};
-use std::ops::Deref;
+use std::ops::{Deref, Range};
 
 /// What nodes, and a node's storage threads, exchange. Which fields a type uses, its documentation in
 /// [`MessageType`] and etcd's raft.proto say.
@@ -83,6 +83,32 @@ impl Message {
     #[doc(alias = "Size")]
     pub fn size(&self) -> u64 {
         self.encoded_len() as u64
+    }
+
+    /// Reads the message that a range of `frame` holds and adds its fields to this one, which is usually [`Message::default`]. What
+    /// [`decode`](prost::Message::decode) does, for whoever has many messages in one buffer: none needs a handle of its own to it.
+    ///
+    /// ```
+    /// use bytes::Bytes;
+    /// use prost::Message as _;
+    /// use tickraft_raftpb::{Message, MessageType};
+    ///
+    /// let sent = Message { to: 2, ..Message::new(MessageType::MsgHeartbeat) };
+    /// let buffer = Bytes::from([b"head", sent.encode_to_vec().as_slice()].concat());
+    /// let mut m = Message::default();
+    /// m.merge_range(&buffer, 4..buffer.len())?;
+    /// assert_eq!(m, sent);
+    /// assert!(m.merge_range(&buffer, 4..buffer.len() + 1).is_err());
+    /// # Ok::<(), prost::DecodeError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// The bytes are not a message, or the range is not in `frame`. Some fields may be set then.
+    pub fn merge_range(&mut self, frame: &Bytes, range: Range<usize>) -> Result<(), DecodeError> {
+        if frame.get(range.clone()).is_none() {
+            return Err(decode_error("a range that is not in the frame".into()));
+        }
+        self.merge_frame(frame, range, MAX_NESTING)
     }
 
     /// Writes the fields that come before the entries. With [`Entries::encode_field`] and

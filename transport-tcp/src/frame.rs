@@ -49,6 +49,7 @@ use crate::{Error, Refusal};
 use bytes::{Bytes, BytesMut};
 use prost::Message as _;
 use raftpb::Message;
+use std::ops::Range;
 
 /// The length of a frame's header, in bytes.
 pub const HEADER: usize = 8;
@@ -161,6 +162,9 @@ pub struct Frames {
     /// Initialised all over; bytes up to `filled` were read and not yet taken.
     block: BytesMut,
     filled: usize,
+    /// Whole frames, cut off the block all at once; from `taken` on they wait to be taken.
+    whole: Bytes,
+    taken: usize,
     block_size: usize,
     max: usize,
 }
@@ -177,6 +181,8 @@ impl Frames {
         Self {
             block: BytesMut::new(),
             filled: 0,
+            whole: Bytes::new(),
+            taken: 0,
             block_size,
             max: max as usize,
         }
@@ -214,33 +220,67 @@ impl Frames {
     /// # Errors
     /// [`Error::FrameTooLarge`] as soon as the header is there, [`Error::Checksum`]. What follows is lost: close the connection.
     pub fn next_frame(&mut self) -> Result<Option<Bytes>, Error> {
-        let Some((len, crc)) = self.peek() else {
+        let range = self.next_range()?;
+        Ok(range.map(|r| self.whole.slice(r)))
+    }
+
+    /// As [`next_frame`](Self::next_frame), but says where in [`whole`](Self::whole) the payload lies: no handle is made, so none is counted and dropped.
+    #[inline]
+    pub(crate) fn next_range(&mut self) -> Result<Option<Range<usize>>, Error> {
+        if self.taken == self.whole.len() && !self.cut()? {
             return Ok(None);
-        };
-        if len > self.max {
-            return Err(Error::FrameTooLarge {
-                len: len as u64,
-                max: self.max as u64,
-            });
         }
-        let end = HEADER + len;
-        let Some(payload) = self.block.get(HEADER..end).filter(|_| end <= self.filled) else {
-            return Ok(None);
-        };
+        let header = self.whole.get(self.taken..).and_then(<[u8]>::first_chunk);
+        let (len, crc) = header.map_or((0, 0), |h| parse_header(*h));
+        let range = self.taken + HEADER..self.taken + HEADER + len;
+        let payload = self.whole.get(range.clone()).unwrap_or(&[]);
         if crc32c::crc32c(payload) != crc {
             return Err(Error::Checksum);
         }
+        self.taken = range.end;
+        Ok(Some(range))
+    }
+
+    /// Where the ranges of [`next_range`](Self::next_range) lie; until the next call of that.
+    pub(crate) fn whole(&self) -> &Bytes {
+        &self.whole
+    }
+
+    /// Cuts all whole frames off the block; false when there is none.
+    fn cut(&mut self) -> Result<bool, Error> {
+        let mut end = 0;
+        while let Some((len, _)) = self.peek_at(end) {
+            if len > self.max && end == 0 {
+                return Err(Error::FrameTooLarge {
+                    len: len as u64,
+                    max: self.max as u64,
+                });
+            }
+            // One that is too long is refused when it is the first.
+            if len > self.max || len > self.filled - end - HEADER {
+                break;
+            }
+            end += HEADER + len;
+        }
+        self.taken = 0;
+        // An empty block keeps no memory alive.
+        self.whole = match end {
+            0 => Bytes::new(),
+            _ => self.block.split_to(end).freeze(),
+        };
         self.filled -= end;
-        let mut frame = self.block.split_to(end).freeze();
-        Ok(Some(frame.split_off(HEADER)))
+        Ok(end > 0)
     }
 
     /// The header at the front, once it is whole.
     fn peek(&self) -> Option<(usize, u32)> {
-        if self.filled < HEADER {
-            return None;
-        }
-        self.block.first_chunk::<HEADER>().map(|h| parse_header(*h))
+        self.peek_at(0)
+    }
+
+    /// The header at a position, once it is whole.
+    fn peek_at(&self, at: usize) -> Option<(usize, u32)> {
+        let read = self.block.get(at..self.filled)?;
+        read.first_chunk::<HEADER>().map(|h| parse_header(*h))
     }
 }
 

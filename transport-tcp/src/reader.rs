@@ -111,8 +111,8 @@ impl Reader<'_> {
         messages: &mut usize,
         pings: &mut usize,
     ) -> Result<(), Error> {
-        while let Some(payload) = self.frames.next_frame()? {
-            if payload.is_empty() {
+        while let Some(range) = self.frames.next_range()? {
+            if range.is_empty() {
                 *pings += 1;
                 continue;
             }
@@ -120,7 +120,8 @@ impl Reader<'_> {
             if r.is_cut() {
                 return Err(Error::Closed);
             }
-            let m = frame::decode(payload)?;
+            let mut m = Message::default();
+            m.merge_range(self.frames.whole(), range)?;
             if let Err((kind, why)) = check(self.core.config.id, self.from, &m) {
                 self.core.refused(kind, self.from, &why);
                 continue;
