@@ -111,6 +111,8 @@ pub struct Cluster {
     messages: u64,
     done: u64,
     compacted: u64,
+    /// Whether nothing is compacted any more.
+    keep: bool,
 }
 
 // The bench ends at the first thing that is not as it must be: there is nobody to return an error to.
@@ -146,6 +148,7 @@ impl Cluster {
             messages: 0,
             done: 0,
             compacted: 0,
+            keep: false,
         };
         let _ = cluster.members[0].raw.campaign().expect("it may");
         while cluster.members.iter().any(|m| m.last == 0) && cluster.messages < 1000 {
@@ -168,6 +171,18 @@ impl Cluster {
             .for_each(|m| m.applied.whole = false);
     }
 
+    /// Makes the logs longer by these payloads, in large batches, and compacts nothing from now on.
+    ///
+    /// # Panics
+    /// As `replicate`.
+    pub fn fill(&mut self, payloads: Vec<Bytes>) {
+        self.keep = true;
+        let setup = self.setup;
+        (self.setup.mode, self.setup.batch) = (Mode::Multi, 256);
+        self.run(payloads);
+        self.setup = setup;
+    }
+
     /// Proposes all payloads, a batch at a time, each batch until every node has applied it. Profilers count what happens in here.
     ///
     /// # Panics
@@ -184,7 +199,7 @@ impl Cluster {
             self.propose(left.by_ref().take(n));
             self.done += n as u64;
             self.settle();
-            if self.done - self.compacted >= COMPACT_EVERY {
+            if !self.keep && self.done - self.compacted >= COMPACT_EVERY {
                 self.compact();
                 self.compacted = self.done;
             }
@@ -332,6 +347,15 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_filled_log_is_kept() {
+        let mut c = Cluster::new(Setup::default());
+        c.fill(payloads(0, 10_500, 128));
+        c.replicate(payloads(10_500, 11_000, 128));
+        c.check(11_000);
+        assert_eq!((c.compacted, c.setup), (0, Setup::default()));
     }
 
     #[test]

@@ -19,9 +19,9 @@ const (
 )
 
 type replicationArgs struct {
-	nodes, payload, batch, proposals, warmup int
-	mode                                     string
-	wire                                     bool
+	nodes, payload, batch, proposals, warmup, logLength int
+	mode                                                string
+	wire                                                bool
 }
 
 type idleArgs struct{ groups, heartbeat, ticks int }
@@ -201,7 +201,7 @@ func (c *cluster) propose(mode string, batch [][]byte) {
 	}
 }
 
-// replicate proposes all payloads, a batch at a time, each until applied everywhere.
+// replicate proposes all payloads, a batch at a time, each until applied everywhere. It compacts unless the log is to be long.
 func (c *cluster) replicate(a replicationArgs, all [][]byte) {
 	done := c.states[0].count
 	compacted := done
@@ -211,7 +211,7 @@ func (c *cluster) replicate(a replicationArgs, all [][]byte) {
 		all = all[batch:]
 		done += batch
 		c.settle(done)
-		if done-compacted >= compactEvery {
+		if a.logLength == 0 && done-compacted >= compactEvery {
 			for i := range c.members {
 				must(c.members[i].storage.Compact(c.indexes[i]))
 			}
@@ -220,15 +220,30 @@ func (c *cluster) replicate(a replicationArgs, all [][]byte) {
 	}
 }
 
+// fill makes the logs as long as asked for, in large batches, and tells the resident bytes of an entry.
+func (c *cluster) fill(a replicationArgs) []field {
+	const portion = 65_536
+	before := resident()
+	a.mode, a.batch = "multi", 256
+	for from, end := a.warmup, a.warmup+a.logLength; from < end; from += portion {
+		c.replicate(a, payloads(from, min(from+portion, end), a.payload))
+	}
+	return []field{{"resident_bytes_per_entry", max(resident()-before, 0) / float64(a.logLength)}}
+}
+
 func replication(a replicationArgs) []field {
 	c := newCluster(a)
-	total := a.warmup + a.proposals
-	warmup := payloads(0, a.warmup, a.payload)
-	timed := payloads(a.warmup, total, a.payload)
-	c.replicate(a, warmup)
+	first := a.warmup + a.logLength
+	total := first + a.proposals
+	c.replicate(a, payloads(0, a.warmup, a.payload))
 	for i := range c.states {
 		c.states[i].whole = false
 	}
+	var filled []field
+	if a.logLength > 0 {
+		filled = c.fill(a)
+	}
+	timed := payloads(first, total, a.payload)
 	c.messages = 0
 	clock := startClock()
 	c.replicate(a, timed)
@@ -236,7 +251,8 @@ func replication(a replicationArgs) []field {
 	for i := range c.states {
 		c.states[i].check(total, uint64(i+1))
 	}
-	return append(figures, field{"messages_per_proposal", float64(c.messages) / float64(a.proposals)})
+	figures = append(figures, field{"messages_per_proposal", float64(c.messages) / float64(a.proposals)})
+	return append(figures, filled...)
 }
 
 // idleGroups tick together and share inboxes, because a group's are empty again after its tick.

@@ -67,14 +67,16 @@ func replicationMain(arguments []string) {
 	set.BoolVar(&a.wire, "wire", false, "encode and decode each message between nodes")
 	set.IntVar(&a.proposals, "proposals", 200000, "timed proposals")
 	set.IntVar(&a.warmup, "warmup", 20000, "proposals before the clock starts")
+	set.IntVar(&a.logLength, "log-length", 0, "entries that lie in every log when the clock starts; from then on nothing is compacted")
 	parse(set, arguments)
 	within("nodes", a.nodes, 1, 15)
 	within("payload", a.payload, minPayload, noUpperBound)
 	within("batch", a.batch, 1, noUpperBound)
 	within("proposals", a.proposals, 1, noUpperBound)
 	within("warmup", a.warmup, 0, noUpperBound)
+	within("log-length", a.logLength, 0, noUpperBound)
 	line := head("replication", field{"nodes", a.nodes}, field{"payload", a.payload}, field{"batch", a.batch},
-		field{"mode", a.mode}, field{"wire", a.wire}, field{"proposals", a.proposals})
+		field{"mode", a.mode}, field{"wire", a.wire}, field{"proposals", a.proposals}, field{"log_length", a.logLength})
 	switch a.mode {
 	case "single", "multi":
 		figures := replication(a)

@@ -270,8 +270,10 @@ impl<S: Storage> Raft<S> {
     /// Commits what a quorum has, as far as it is of this term. True if that is more than before; the caller tells the others.
     #[doc(alias = "maybeCommit")]
     pub(super) fn maybe_commit(&mut self) -> Result<bool, Fault> {
-        let at = EntryId::new(self.term, self.trk.committed());
-        let advanced = self.raft_log.maybe_commit(at)?;
+        let advanced = self.trk.may_commit_beyond(self.raft_log.committed) && {
+            let at = EntryId::new(self.term, self.trk.committed());
+            self.raft_log.maybe_commit(at)?
+        };
         self.trace(TraceEventType::Commit);
         Ok(advanced)
     }

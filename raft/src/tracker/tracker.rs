@@ -95,6 +95,22 @@ impl ProgressTracker {
         self.config.voters.committed_index_by(acked).0
     }
 
+    /// False only if [`committed`](Self::committed) is `index` or less. In large groups counting is cheaper than putting in order, and most acknowledgements are no
+    /// majority's last.
+    #[inline]
+    pub(crate) fn may_commit_beyond(&self, index: u64) -> bool {
+        let voters = &self.config.voters;
+        if voters.is_joint() || voters.incoming.len() <= 5 {
+            return true;
+        }
+        // Outside a joint configuration, who is no learner votes.
+        let beyond = self
+            .progress
+            .iter()
+            .filter(|(_, pr)| pr.matched > index && !pr.is_learner);
+        beyond.count() > voters.incoming.len() / 2
+    }
+
     /// What a voter has acknowledged. Where all members are voters it stands at the same place among the members.
     #[doc(alias = "matchAckIndexer", alias = "AckedIndex")]
     #[inline]

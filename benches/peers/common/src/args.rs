@@ -80,6 +80,9 @@ pub struct Replication {
     /// Proposals before the clock starts.
     #[arg(long, default_value_t = 20_000)]
     pub warmup: u64,
+    /// Entries that lie in every log when the clock starts; from then on nothing is compacted.
+    #[arg(long, default_value_t = 0)]
+    pub log_length: u64,
 }
 
 #[derive(Debug, Args)]
@@ -196,7 +199,7 @@ impl Bench {
             Self::Replication(a) => (
                 "replication",
                 json!({"nodes": a.nodes, "payload": a.payload, "batch": a.batch, "mode": a.mode.name(),
-                       "wire": a.wire, "proposals": a.proposals}),
+                       "wire": a.wire, "proposals": a.proposals, "log_length": a.log_length}),
             ),
             Self::Clients(a) => ("clients", json!({"nodes": a.nodes, "clients": a.clients})),
             Self::Node(a) => (

@@ -36,6 +36,14 @@ pub fn payloads(from: u64, to: u64, size: usize) -> Vec<Vec<u8>> {
     (from..to).map(|seq| payload(seq, size)).collect()
 }
 
+/// `count` numbers from `from` on, in ranges that are small beside what becomes of them.
+pub fn portions(from: u64, count: u64) -> impl Iterator<Item = (u64, u64)> {
+    const PORTION: u64 = 65_536;
+    let end = from + count;
+    let starts = (from..end).step_by(PORTION as usize);
+    starts.map(move |start| (start, end.min(start + PORTION)))
+}
+
 fn fold(sum: u64, first: u64, last: u64, len: u64) -> u64 {
     (sum ^ first)
         .wrapping_mul(GOLDEN)

@@ -141,6 +141,13 @@ pub fn resident() -> Option<u64> {
     memory("VmRSS")
 }
 
+/// Resident bytes beyond `before`, for each of `count` things; nothing where `/proc` does not tell.
+#[must_use]
+pub fn resident_each(before: Option<u64>, count: u64) -> Option<f64> {
+    let more = resident()?.saturating_sub(before?);
+    Some(more as f64 / count.max(1) as f64)
+}
+
 /// A line of `/proc/self/status` in bytes: `VmRSS`, `VmHWM` (the peak) ...
 #[must_use]
 pub fn memory(name: &str) -> Option<u64> {

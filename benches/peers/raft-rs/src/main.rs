@@ -8,8 +8,8 @@ use std::mem;
 use bytes::Bytes;
 use clap::Parser as _;
 use peer_common::args::{Bench, Cli, Codec, Idle, Mode, Replication};
-use peer_common::payload::{Applied, payload, payloads};
-use peer_common::report::{Clock, Peer, build, join, nanos_per_call, resident};
+use peer_common::payload::{Applied, payload, payloads, portions};
+use peer_common::report::{Clock, Peer, build, join, nanos_per_call, resident, resident_each};
 use protobuf::Message as _;
 use raft::eraftpb::{ConfState, Entry, EntryType, Message, MessageType};
 use raft::storage::MemStorage;
@@ -238,17 +238,26 @@ impl Cluster {
 
     /// Proposes all payloads, `batch` at a time, each batch until applied everywhere.
     fn replicate(&mut self, a: &Replication, payloads: Vec<Vec<u8>>) {
+        self.run(a.mode, a.batch, a.log_length == 0, payloads);
+    }
+
+    /// Makes the logs longer, in large batches.
+    fn fill(&mut self, payloads: Vec<Vec<u8>>) {
+        self.run(Mode::Multi, 256, false, payloads);
+    }
+
+    fn run(&mut self, mode: Mode, batch: u64, compacting: bool, payloads: Vec<Vec<u8>>) {
         let mut left = payloads.len() as u64;
         let mut payloads = payloads.into_iter();
         let mut done = self.nodes[0].applied.count();
         let mut compacted = done;
         while left > 0 {
-            let batch = a.batch.min(left);
-            self.propose(a.mode, payloads.by_ref().take(batch as usize));
+            let batch = batch.min(left);
+            self.propose(mode, payloads.by_ref().take(batch as usize));
             left -= batch;
             done += batch;
             self.settle(done);
-            if done - compacted >= COMPACT_EVERY {
+            if compacting && done - compacted >= COMPACT_EVERY {
                 self.compact();
                 compacted = done;
             }
@@ -266,13 +275,18 @@ fn apply(applied: &mut Applied, entry: &Entry) {
 
 fn replication(a: &Replication) -> (Value, Value) {
     let mut cluster = Cluster::new(a);
-    let total = a.warmup + a.proposals;
-    let warmup = payloads(0, a.warmup, a.payload as usize);
-    let timed = payloads(a.warmup, total, a.payload as usize);
-    cluster.replicate(a, warmup);
+    let (first, size) = (a.warmup + a.log_length, a.payload as usize);
+    let total = first + a.proposals;
+    cluster.replicate(a, payloads(0, a.warmup, size));
     for node in &mut cluster.nodes {
         node.applied.whole = false;
     }
+    let memory = resident();
+    for (from, to) in portions(a.warmup, a.log_length) {
+        cluster.fill(payloads(from, to, size));
+    }
+    let each = resident_each(memory, a.log_length);
+    let timed = payloads(first, total, size);
     cluster.messages = 0;
     let clock = Clock::start();
     cluster.replicate(a, timed);
@@ -281,9 +295,15 @@ fn replication(a: &Replication) -> (Value, Value) {
         node.applied.check(total, id);
     }
     let messages = cluster.messages as f64 / a.proposals as f64;
+    let filled = if a.log_length > 0 {
+        json!({"resident_bytes_per_entry": each})
+    } else {
+        json!({})
+    };
     let figures = join([
         elapsed.rate(a.proposals),
         json!({"messages_per_proposal": messages}),
+        filled,
     ]);
     (
         figures,

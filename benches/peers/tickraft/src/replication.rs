@@ -1,8 +1,10 @@
 //! Replication in one thread: the loop is [`benches::replication`].
 
-use benches::replication::{Mode, Setup, config, prepare};
+use benches::payload::payloads;
+use benches::replication::{Cluster, Mode, Setup, config};
 use peer_common::args::{self, Replication};
-use peer_common::report::{Clock, join};
+use peer_common::payload::portions;
+use peer_common::report::{Clock, join, resident, resident_each};
 use serde_json::{Value, json};
 
 pub(crate) fn run(a: &Replication) -> (Value, Value) {
@@ -17,16 +19,33 @@ pub(crate) fn run(a: &Replication) -> (Value, Value) {
         },
         wire: a.wire,
     };
-    let (mut cluster, timed) = prepare(setup, a.warmup, a.proposals);
+    let mut cluster = Cluster::new(setup);
+    if a.log_length > 0 {
+        cluster.fill(Vec::new());
+    }
+    cluster.warm_up(payloads(0, a.warmup, setup.payload));
+    let memory = resident();
+    for (from, to) in portions(a.warmup, a.log_length) {
+        cluster.fill(payloads(from, to, setup.payload));
+    }
+    let each = resident_each(memory, a.log_length);
+    let first = a.warmup + a.log_length;
+    let timed = payloads(first, first + a.proposals, setup.payload);
     let before = cluster.messages();
     let clock = Clock::start();
     cluster.replicate(timed);
     let elapsed = clock.stop();
-    cluster.check(a.warmup + a.proposals);
+    cluster.check(first + a.proposals);
     let messages = (cluster.messages() - before) as f64 / a.proposals as f64;
+    let filled = if a.log_length > 0 {
+        json!({"resident_bytes_per_entry": each})
+    } else {
+        json!({})
+    };
     let figures = join([
         elapsed.rate(a.proposals),
         json!({"messages_per_proposal": messages}),
+        filled,
     ]);
     (figures, crate::settings(&config(1, setup.mode)))
 }

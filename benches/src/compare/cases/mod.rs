@@ -11,6 +11,7 @@ use std::fmt;
 
 mod clients;
 mod codec;
+mod growth;
 mod idle;
 mod node;
 mod onenode;
@@ -21,6 +22,7 @@ mod wal;
 /// Every bench, in the order of the report.
 pub const BENCHES: &[Bench] = &[
     replication::BENCH,
+    growth::BENCH,
     node::BENCH,
     onenode::BENCH,
     clients::BENCH,

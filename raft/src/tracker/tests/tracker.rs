@@ -69,6 +69,33 @@ fn committed_agrees_with_a_look_up_by_map() {
 }
 
 #[test]
+fn large_groups_know_by_counting_whether_more_is_committed() {
+    for seed in 0..500 {
+        let mut rng = Rng::new(seed, 0);
+        let members: Vec<u64> = (1..=1 + rng.below(15)).collect();
+        let (voters, learners): (Vec<u64>, Vec<u64>) =
+            members.iter().partition(|_| rng.below(4) > 0);
+        let outgoing = if rng.below(4) == 0 {
+            &members[..1]
+        } else {
+            &[]
+        };
+        let mut trk = tracker(&voters, outgoing, &learners);
+        trk.visit_mut(|_, pr| {
+            pr.maybe_update(rng.below(6));
+        });
+        for index in 0..7 {
+            let beyond = trk.committed() > index;
+            let may = trk.may_commit_beyond(index);
+            let what = format!("seed {seed}, {index}: {}\n{}", trk.config, trk.progress);
+            assert!(may || !beyond, "{what}");
+            let counted = outgoing.is_empty() && voters.len() > 5;
+            assert!(!counted || may == beyond, "{what}");
+        }
+    }
+}
+
+#[test]
 fn singleton_is_one_voter_in_one_half() {
     assert!(tracker(&[1], &[], &[2, 3]).is_singleton());
     assert!(!tracker(&[1], &[1], &[]).is_singleton());
