@@ -26,7 +26,7 @@ pub struct Driver {
 }
 
 /// Ours first: ratios are towards it.
-pub const DRIVERS: [Driver; 7] = [
+pub const DRIVERS: [Driver; 10] = [
     driver(
         "tickraft",
         "benches/peers/tickraft",
@@ -54,6 +54,17 @@ pub const DRIVERS: [Driver; 7] = [
         "benches/peers/raft-engine",
         Language::Rust("peer-raft-engine"),
     ),
+    driver(
+        "kvexample",
+        "benches/peers/kv",
+        Language::Rust("peer-kvexample"),
+    ),
+    driver(
+        "raftexample",
+        "benches/peers/kv",
+        Language::Rust("peer-raftexample"),
+    ),
+    driver("etcd", "benches/peers/kv", Language::Rust("peer-etcd")),
 ];
 
 const fn driver(name: &'static str, folder: &'static str, language: Language) -> Driver {

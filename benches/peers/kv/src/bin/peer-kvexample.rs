@@ -1,0 +1,6 @@
+//! Measures three processes of kvexample.
+#![forbid(unsafe_code)]
+
+fn main() -> std::process::ExitCode {
+    peer_kv::main(peer_kv::Rival::Kvexample)
+}
