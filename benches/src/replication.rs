@@ -13,7 +13,6 @@ use rawnode::raftpb::{ConfState, Entry, EntryType, Message, NO_LIMIT, Snapshot};
 use rawnode::storage::Writer;
 use std::fmt;
 use std::mem;
-use std::vec::Drain;
 use storage_mem::MemoryStorage;
 
 /// The log is compacted after so many proposals.
@@ -267,19 +266,19 @@ impl Cluster {
 
 #[allow(clippy::expect_used)]
 impl Member {
-    fn handle_ready(&mut self, mut send: impl FnMut(Drain<'_, Message>)) {
+    fn handle_ready(&mut self, mut send: impl FnMut(&mut Vec<Message>)) {
         let Some(mut rd) = self.raw.ready().expect("no storage failed") else {
             return;
         };
         if !rd.messages().is_empty() {
-            send(rd.drain_messages());
+            send(rd.messages_mut());
         }
         if !rd.write().is_empty() {
             Writer::append(&mut self.log, rd.write()).expect("it follows the log");
         }
         let mut p = rd.persisted();
         if !p.messages().is_empty() {
-            send(p.drain_messages());
+            send(p.messages_mut());
         }
         let entries = p.committed_entries();
         for e in entries {
@@ -293,15 +292,19 @@ impl Member {
     }
 }
 
-/// Puts messages into their receivers' inboxes. Those that follow each other to one receiver are moved together; `extend` makes room first, so that each
-/// is moved once, not by way of the stack.
+/// Puts messages into their receivers' inboxes. Those that follow each other to one receiver are moved together, without a way round by the stack.
 #[allow(clippy::expect_used)]
-fn deliver(mut messages: Drain<'_, Message>, inboxes: &mut [Vec<Message>], wire: bool) {
+fn deliver(messages: &mut Vec<Message>, inboxes: &mut [Vec<Message>], wire: bool) {
     let place = |id: u64| usize::try_from(id - 1).expect("a member's id");
     if wire {
-        messages.for_each(|m| inboxes[place(m.to)].push(over_the_wire(&m)));
-        return;
+        let messages = messages.drain(..);
+        return messages.for_each(|m| inboxes[place(m.to)].push(over_the_wire(&m)));
     }
+    let first = messages.first().map_or(0, |m| m.to);
+    if messages.iter().all(|m| m.to == first) {
+        return inboxes[place(first)].append(messages);
+    }
+    let mut messages = messages.drain(..);
     while let [m, rest @ ..] = messages.as_slice() {
         let to = m.to;
         let more = rest.iter().take_while(|m| m.to == to).count();

@@ -123,15 +123,15 @@ impl<S: Storage> RaftLog<S> {
         })
     }
 
-    /// Appends what follows `prev`, if the log has that, and commits up to `committed` as far as that reaches. The index of the last of `ents`, or `None` if the log does
-    /// not match.
+    /// Appends what follows `prev`, if the log has that, and commits up to `committed` as far as that reaches. Takes what it needs of `ents`. The index of their last, or
+    /// `None` if the log does not match.
     ///
     /// `prev` must not be below what is committed, and the entries must follow it.
     #[doc(alias = "maybeAppend")]
     pub(crate) fn maybe_append(
         &mut self,
         prev: EntryId,
-        ents: Entries,
+        ents: &mut Entries,
         committed: u64,
     ) -> Result<Option<u64>, Fault> {
         if !self.match_term(prev)? {
@@ -141,7 +141,7 @@ impl<S: Storage> RaftLog<S> {
         if prev.index == self.last.index {
             // Nothing to conflict with: the way of nearly all appends.
             self.append_behind(ents);
-        } else if let Some(ci) = self.find_conflict(&ents)? {
+        } else if let Some(ci) = self.find_conflict(ents)? {
             debug_assert!(
                 ci > self.committed,
                 "entry {ci} conflict with committed entry [committed({})]",
@@ -149,7 +149,7 @@ impl<S: Storage> RaftLog<S> {
             );
             let known = usize::try_from(ci - prev.index - 1).unwrap_or(usize::MAX);
             if known == 0 {
-                self.append(ents);
+                self.append(std::mem::take(ents));
             } else {
                 self.append(ents.slice(known..ents.len()));
             }
@@ -160,7 +160,7 @@ impl<S: Storage> RaftLog<S> {
 
     /// Appends entries behind the last one.
     #[inline]
-    fn append_behind(&mut self, ents: Entries) {
+    fn append_behind(&mut self, ents: &mut Entries) {
         let Some(last) = ents.last().map(EntryId::from) else {
             return;
         };
@@ -169,7 +169,7 @@ impl<S: Storage> RaftLog<S> {
                 .for_each(|e| self.terms.append(EntryId::from(e)));
         }
         self.last = last;
-        self.unstable.append_behind(ents);
+        self.unstable.append_behind(std::mem::take(ents));
     }
 
     /// Appends entries, in place of those that are there from the first one's index on. Never below what is committed.
@@ -281,6 +281,12 @@ impl<S: Storage> RaftLog<S> {
         if !self.has_next_committed_ents(allow_unstable) {
             return Ok(Entries::new());
         }
+        self.committed_ents(allow_unstable)
+    }
+
+    /// The same where there are some.
+    #[inline]
+    pub(crate) fn committed_ents(&mut self, allow_unstable: bool) -> Result<Entries, Fault> {
         let (lo, hi) = (
             self.applying + 1,
             self.max_appliable_index(allow_unstable) + 1,
@@ -295,13 +301,13 @@ impl<S: Storage> RaftLog<S> {
             .map_err(|e| e.into_fault("reading committed entries to apply"))
     }
 
-    /// The entries `lo..hi`, if they are among those that were written last.
+    /// The entries `lo..hi`, if they are among those that were written last. These are let go when all of them are asked for: it is seldom done twice.
     #[inline]
-    fn written_slice(&self, lo: u64, hi: u64) -> Option<Entries> {
+    fn written_slice(&mut self, lo: u64, hi: u64) -> Option<Entries> {
         let first = self.written.first()?.index;
         let end = first + self.written.len() as u64;
         if lo == first && hi == end {
-            return Some(self.written.clone());
+            return Some(std::mem::take(&mut self.written));
         }
         if lo < first || hi > end {
             return None;
@@ -393,12 +399,20 @@ impl<S: Storage> RaftLog<S> {
             self.committed
         );
         self.applied = i;
-        if self.written.last().is_some_and(|e| e.index <= i) {
-            self.written = Entries::new();
+        if !self.written.is_empty() {
+            self.forget_written(i);
         }
         self.applying = self.applying.max(i);
         self.applying_ents_size = self.applying_ents_size.saturating_sub(size);
         self.applying_ents_paused = self.applying_ents_size >= self.max_applying_ents_size;
+    }
+
+    /// What was written last is not kept beyond its application.
+    #[inline(never)]
+    fn forget_written(&mut self, applied: u64) {
+        if self.written.last().is_some_and(|e| e.index <= applied) {
+            self.written = Entries::new();
+        }
     }
 
     /// A batch was handed out that will come back as a message.

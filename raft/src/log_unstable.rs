@@ -290,7 +290,10 @@ impl Unstable {
     }
 
     fn freeze_tail(&mut self) {
-        let block: Entries = self.tail.drain(..).collect();
+        let block = match self.tail.len() {
+            1 => self.tail.pop().map(Entries::from).unwrap_or_default(),
+            _ => self.tail.drain(..).collect(),
+        };
         self.newest = (0, 0);
         self.add_sealed(block);
         (self.tail_size, self.tail_payload) = (0, 0);

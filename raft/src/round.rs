@@ -161,7 +161,7 @@ impl<S: Storage> Raft<S> {
         // All reading that can fail comes first.
         out.clear();
         if to_apply {
-            out.committed_entries = match self.raft_log.next_committed_ents(true) {
+            out.committed_entries = match self.raft_log.committed_ents(true) {
                 Ok(ents) => ents,
                 Err(f) => return self.settle(Err(f.into())),
             };

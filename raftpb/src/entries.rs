@@ -191,8 +191,9 @@ impl Entries {
     #[inline]
     pub fn first(&self) -> Option<&Entry> {
         match &self.blocks {
+            Blocks::None => None,
             Blocks::One(block) => self.part_of(block).first(),
-            _ => self.get(0),
+            Blocks::Many(_) => self.get(0),
         }
     }
 
@@ -201,8 +202,9 @@ impl Entries {
     #[inline]
     pub fn last(&self) -> Option<&Entry> {
         match &self.blocks {
+            Blocks::None => None,
             Blocks::One(block) => self.part_of(block).last(),
-            _ => self.get(self.len().wrapping_sub(1)),
+            Blocks::Many(_) => self.get(self.len().wrapping_sub(1)),
         }
     }
 
@@ -417,8 +419,7 @@ impl Entries {
     /// Adds one entry at the end. It gets a block of its own, and short neighbouring blocks that nobody else holds are
     /// not merged: gather a `Vec` first where many are added.
     pub fn push(&mut self, e: Entry) {
-        let one = Entries::from(vec![e]);
-        *self = std::mem::take(self).join(one);
+        *self = std::mem::take(self).join(e.into());
     }
 
     fn push_run(&mut self, run: Run) {
@@ -611,6 +612,18 @@ impl<'a> IntoIterator for &'a Entries {
     type IntoIter = EntriesIter<'a>;
     fn into_iter(self) -> EntriesIter<'a> {
         self.iter()
+    }
+}
+
+/// One entry in a block of its own.
+impl From<Entry> for Entries {
+    #[inline]
+    fn from(e: Entry) -> Self {
+        Self {
+            blocks: Blocks::One(Arc::new([e])),
+            start: 0,
+            end: 1,
+        }
     }
 }
 

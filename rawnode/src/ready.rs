@@ -124,6 +124,11 @@ impl Ready {
         self.0.round.messages.drain(..)
     }
 
+    /// The same, to be taken out as a `Vec` can, with [`append`](Vec::append) say.
+    pub fn messages_mut(&mut self) -> &mut Vec<Message> {
+        &mut self.0.round.messages
+    }
+
     /// The caller's word that [`write`](Ready::write) is written, and durable where [`must_sync`](Ready::must_sync) says so. What
     /// waited for that becomes available. If the write failed, call [`RawNode::fail`](crate::RawNode::fail) instead.
     pub fn persisted(self) -> Persisted {
@@ -179,6 +184,13 @@ impl Persisted {
     /// The same, taken out one by one: the buffer stays, so that the node's next messages need none.
     pub fn drain_messages(&mut self) -> Drain<'_, Message> {
         self.0.round.messages_after_append.drain(..)
+    }
+
+    /// The same, to be taken out as a `Vec` can, with [`append`](Vec::append) say.
+    // The other half's `messages` are another field.
+    #[allow(clippy::misnamed_getters)]
+    pub fn messages_mut(&mut self) -> &mut Vec<Message> {
+        &mut self.0.round.messages_after_append
     }
 
     /// A leader's snapshot, to restore the state machine from before applying anything.

@@ -31,9 +31,9 @@
 //! # Memory
 //!
 //! Entries are kept as shared blocks, in the blocks in which they arrive: nothing is copied on the way in or out. Only
-//! runs of fewer than 16 entries are copied together once (64 at a time; payloads stay shared), so that a long log of single
-//! proposals is still read in few pieces. Compaction and truncation drop whole blocks; a block that is cut is copied when what was cut off
-//! weighs more than the rest, so that the log pins at most twice what it holds, beside what its callers' own views and
+//! the entries of runs of fewer than 16 are copied (payloads stay shared) and become a block, 64 at a time, so that a long log of single
+//! proposals is read in few pieces; until then a read copies them again. Compaction and truncation drop whole blocks; a block that is cut is
+//! copied when what was cut off weighs more than the rest, so that the log pins at most twice what it holds, beside what its callers' own views and
 //! frames pin.
 
 #![forbid(unsafe_code)]

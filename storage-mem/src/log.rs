@@ -4,10 +4,10 @@ use std::collections::VecDeque;
 use storage::Error;
 use storage::raftpb::{Entries, Entry};
 
-/// A run of fewer entries is short: it is copied together with its neighbours.
+/// A run of fewer entries is short: its entries are copied, together with their neighbours.
 const SHORT: usize = 16;
 
-/// Short runs are copied into one block as soon as they hold this many entries together.
+/// Copied entries become a block as soon as there are this many.
 const GATHER: usize = 64;
 
 /// No entry is larger on the wire, beside its data: four keys, an enum and three varints of at most ten bytes.
@@ -97,25 +97,28 @@ fn weight_from(run: &[Entry], first: u64) -> Option<u64> {
 
 /// The log: `base` and what follows it without a gap.
 ///
-/// Entries are held as they were given: a block that the core sealed, or that a message brought, is shared. Only runs shorter
-/// than [`SHORT`] are copied together, once, when they hold [`GATHER`] entries or a longer run follows them. So there is
-/// at most one run for every [`SHORT`] / 2 entries, plus [`GATHER`] young ones. What compaction or truncation cuts off a block is
-/// pinned by the rest at most up to the rest's own weight.
+/// Entries are held as they were given: a block that the core sealed, or that a message brought, is shared. Only those of runs shorter
+/// than [`SHORT`] are copied, with their payloads shared, and become one block when there are [`GATHER`] of them or a longer run follows. So there is
+/// at most one run for every [`SHORT`] / 2 entries, and a read of the youngest entries copies fewer than [`GATHER`]. What compaction or truncation
+/// cuts off a block is pinned by the rest at most up to the rest's own weight.
 #[derive(Debug, Default)]
 pub(crate) struct Log {
     /// The index before the first entry; its term stays known.
     base: u64,
     base_term: u64,
     runs: VecDeque<Run>,
-    /// How many runs at the back are short and not gathered yet.
-    tail_runs: usize,
-    /// Their entries.
-    tail_len: usize,
+    /// The last index in `runs`; without any, `base`.
+    sealed: u64,
+    /// The entries behind `runs`, copied one by one.
+    young: Vec<Entry>,
 }
 
-/// Runs that left the log, for the caller to drop after unlocking.
+/// What left the log, for the caller to drop after unlocking.
 #[must_use = "to be dropped after unlocking"]
-pub(crate) struct Released(#[allow(dead_code)] VecDeque<Run>);
+pub(crate) struct Released(
+    #[allow(dead_code)] VecDeque<Run>,
+    #[allow(dead_code)] Vec<Entry>,
+);
 
 impl Log {
     /// A log that begins behind a snapshot.
@@ -123,8 +126,7 @@ impl Log {
         Self {
             base: index,
             base_term: term,
-            // A log at rest holds little: a deque that grows by itself begins with four.
-            runs: VecDeque::with_capacity(1),
+            sealed: index,
             ..Self::default()
         }
     }
@@ -136,15 +138,29 @@ impl Log {
 
     #[inline]
     pub(crate) fn last(&self) -> u64 {
-        self.runs.back().map_or(self.base, |r| r.end() - 1)
+        self.sealed + self.young.len() as u64
     }
 
     /// Whether it never held anything.
     pub(crate) fn is_new(&self) -> bool {
-        self.base == 0 && self.runs.is_empty()
+        self.base == 0 && self.last() == 0
     }
 
-    /// The position of the run that holds an index which the log has.
+    /// The young entry at an index, if it is one.
+    #[inline]
+    fn young_at(&self, index: u64) -> Option<&Entry> {
+        let at = index.checked_sub(self.sealed + 1)?;
+        self.young.get(usize::try_from(at).ok()?)
+    }
+
+    /// The young entries of `lo..hi`.
+    fn young_part(&self, lo: u64, hi: u64) -> &[Entry] {
+        let first = self.sealed + 1;
+        let part = offset(first, lo)..offset(first, hi);
+        self.young.get(part).unwrap_or_default()
+    }
+
+    /// The position of the run that holds an index up to the last of the runs.
     fn run_of(&self, index: u64) -> usize {
         // Most questions are about the newest entries.
         match self.runs.back() {
@@ -161,10 +177,11 @@ impl Log {
         if index < self.base {
             return Err(Error::Compacted);
         }
-        self.runs
-            .get(self.run_of(index))
-            .and_then(|r| r.entries.get(offset(r.first, index)))
-            .map_or(Err(Error::Unavailable), |e| Ok(e.term))
+        let entry = self.young_at(index).or_else(|| {
+            let r = self.runs.get(self.run_of(index))?;
+            r.entries.get(offset(r.first, index))
+        });
+        entry.map_or(Err(Error::Unavailable), |e| Ok(e.term))
     }
 
     #[inline]
@@ -209,7 +226,11 @@ impl Log {
             }
             out = out.join(r.view(lo, hi));
         }
-        Some(out)
+        let young = self.young_part(lo, hi);
+        if weight.saturating_add(weight_of_run(young)) > max_size {
+            return None;
+        }
+        Some(out.join(young.iter().cloned().collect()))
     }
 
     /// The longest part of `lo..hi` that fits, at least one entry.
@@ -229,7 +250,14 @@ impl Log {
             }
             out = out.join(view);
         }
-        out
+        let young = self.young_part(lo, hi);
+        let too_big = |(fits, e): (usize, &Entry)| {
+            size = size.saturating_add(e.size());
+            size > max_size && !(fits == 0 && out.is_empty())
+        };
+        let fit = young.iter().enumerate().position(too_big);
+        let young = young.get(..fit.unwrap_or(young.len())).unwrap_or_default();
+        out.join(young.iter().cloned().collect())
     }
 
     /// Whether the entries can be appended to a log of these bounds.
@@ -261,6 +289,10 @@ impl Log {
         if let Some(run) = entries.as_run()
             && let Some(weight) = weight_from(run, first)
         {
+            if run.len() < SHORT {
+                self.copy(run);
+                return Ok(());
+            }
             self.push(Run {
                 first,
                 weight,
@@ -287,67 +319,64 @@ impl Log {
         if at <= self.last() {
             self.truncate(at);
         }
-        if entries.runs().nth(1).is_none() {
-            return self.push(Run::new(at, entries));
-        }
         let mut begin = 0;
         for run in entries.runs() {
-            let view = entries.slice(begin..begin + run.len());
-            self.push(Run::new(at + begin as u64, view));
+            if run.len() < SHORT {
+                self.copy(run);
+            } else {
+                let view = entries.slice(begin..begin + run.len());
+                self.push(Run::new(at + begin as u64, view));
+            }
             begin += run.len();
         }
     }
 
     /// Drops the entries from `index` on.
     fn truncate(&mut self, index: u64) {
+        self.young.truncate(offset(self.sealed + 1, index));
+        if index > self.sealed {
+            return;
+        }
         self.runs
             .truncate(self.runs.partition_point(|r| r.first < index));
         if let Some(r) = self.runs.back_mut().filter(|r| r.end() > index) {
             r.cut(r.first, index);
         }
-        self.count_tail();
+        self.sealed = index - 1;
     }
 
+    /// Adds a long run at the end.
     #[inline]
     fn push(&mut self, run: Run) {
-        let len = run.entries.len();
-        if len >= SHORT {
+        if !self.young.is_empty() {
             self.gather();
-            self.runs.push_back(run);
-            (self.tail_runs, self.tail_len) = (0, 0);
-            return;
         }
+        self.sealed = run.end() - 1;
         self.runs.push_back(run);
-        self.tail_runs += 1;
-        self.tail_len += len;
-        if self.tail_len >= GATHER {
+    }
+
+    /// Adds copies of few entries at the end.
+    #[inline]
+    fn copy(&mut self, run: &[Entry]) {
+        if self.young.capacity() == 0 {
+            // A log at rest holds little: a vector that grows by itself begins with four.
+            self.young.reserve_exact(run.len());
+        }
+        match run {
+            [e] => self.young.push(e.clone()),
+            _ => self.young.extend_from_slice(run),
+        }
+        if self.young.len() >= GATHER {
             self.gather();
         }
     }
 
-    /// Copies the short runs at the back into one block.
+    /// Makes a block of the young entries.
     fn gather(&mut self) {
-        if self.tail_runs < 2 {
-            return;
-        }
-        let mut parts = Vec::with_capacity(self.tail_runs);
-        let mut first = self.first();
-        for r in self.runs.drain(self.runs.len() - self.tail_runs..) {
-            if parts.is_empty() {
-                first = r.first;
-            }
-            parts.push(r.entries);
-        }
-        self.runs.push_back(Run::new(first, Entries::concat(parts)));
-        self.count_tail();
-    }
-
-    /// Counts the short runs at the back anew.
-    fn count_tail(&mut self) {
-        let lens = self.runs.iter().rev().map(|r| r.entries.len());
-        (self.tail_runs, self.tail_len) = lens
-            .take_while(|len| *len < SHORT)
-            .fold((0, 0), |(n, sum), len| (n + 1, sum + len));
+        let block: Entries = self.young.drain(..).collect();
+        let run = Run::new(self.sealed + 1, block);
+        self.sealed = run.end() - 1;
+        self.runs.push_back(run);
     }
 
     /// Lets go of the entries up to `index`, which the log has, with their term.
@@ -358,9 +387,10 @@ impl Log {
         if let Some(r) = self.runs.front_mut().filter(|r| r.first <= index) {
             r.cut(index + 1, r.end());
         }
+        let young = self.young.drain(..offset(self.sealed, index)).collect();
+        self.sealed = self.sealed.max(index);
         (self.base, self.base_term) = (index, term);
-        self.count_tail();
-        Released(released)
+        Released(released, young)
     }
 }
 
@@ -388,21 +418,21 @@ impl Log {
                 next += 1;
             }
         }
-        let short: Vec<_> = self
-            .run_lens()
-            .into_iter()
-            .rev()
-            .take_while(|l| *l < SHORT)
-            .collect();
-        assert_eq!(
-            (self.tail_runs, self.tail_len),
-            (short.len(), short.iter().sum())
-        );
-        assert!(self.tail_len < GATHER + SHORT);
+        assert_eq!(self.sealed, next - 1);
+        for e in &self.young {
+            assert_eq!(e.index, next);
+            next += 1;
+        }
+        assert!(self.young.len() < GATHER);
     }
 
     /// The lengths of the runs.
     pub(crate) fn run_lens(&self) -> Vec<usize> {
         self.runs.iter().map(|r| r.entries.len()).collect()
+    }
+
+    /// How many entries are young.
+    pub(crate) fn young_len(&self) -> usize {
+        self.young.len()
     }
 }

@@ -55,12 +55,18 @@ impl<S: Storage> Raft<S> {
         {
             self.keep(f.clone());
         }
+        self.check_in_debug();
+        done
+    }
+
+    /// In debug builds, checks the invariants.
+    #[inline]
+    pub(crate) fn check_in_debug(&self) {
         #[cfg(debug_assertions)]
         if self.fault.is_none()
             && let Err(broken) = self.check_invariants()
         {
             panic!("{:x}: {broken}", self.id);
         }
-        done
     }
 }

@@ -131,8 +131,8 @@ impl<S: Storage> Raft<S> {
         }
         self.fill_messages();
         let prev = EntryId::new(m.log_term, m.index);
-        let entries = std::mem::take(&mut m.entries);
-        if let Some(last) = self.raft_log.maybe_append(prev, entries, m.commit)? {
+        let appended = self.raft_log.maybe_append(prev, &mut m.entries, m.commit)?;
+        if let Some(last) = appended {
             self.send_append_resp(m.from, last);
             return Ok(());
         }

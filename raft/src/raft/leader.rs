@@ -1,5 +1,6 @@
 //! What a leader does with proposals, checks and transfers. Go: raft.go (stepLeader, appendEntry, maybeCommit)
 
+use super::step::news_outcome;
 use super::{Raft, StateType};
 use crate::logging::{log_debug, log_info, log_warning};
 use crate::raftpb::{
@@ -47,7 +48,7 @@ impl<S: Storage> Raft<S> {
             return Ok(Outcome::Dropped(DropReason::NoProgress));
         };
         match m.msg_type {
-            MsgAppResp => self.handle_append_response(at, m),
+            MsgAppResp => Ok(news_outcome(self.handle_append_response(at, m)?)),
             MsgHeartbeatResp => self.handle_heartbeat_response(at, m),
             MsgSnapStatus => Ok(self.handle_snapshot_status(at, m)),
             MsgUnreachable => Ok(self.handle_unreachable(at, m)),
@@ -95,11 +96,11 @@ impl<S: Storage> Raft<S> {
         Ok(())
     }
 
-    /// A normal entry of this leader's own application: what [`handle_propose`](Self::handle_propose) does, without a message.
-    pub(super) fn propose_one(&mut self, e: Entry) -> Result<Outcome, Error> {
+    /// A normal entry of this leader's own application: what [`handle_propose`](Self::handle_propose) does, without a message. Its index.
+    pub(super) fn propose_one(&mut self, e: Entry) -> Result<u64, Error> {
         self.may_propose()?;
         let index = self.append_entry(e);
-        self.appended(index, None)
+        self.appended(index)
     }
 
     /// Appends proposed entries and sends them on. Go: the arm MsgProp of stepLeader
@@ -110,19 +111,7 @@ impl<S: Storage> Raft<S> {
             refused = self.check_conf_changes(&mut entries)?;
         }
         let index = self.append_entries(entries);
-        self.appended(index, refused)
-    }
-
-    /// The end of a proposal: where it was appended up to, and the first configuration change in it that was refused.
-    fn appended(
-        &mut self,
-        index: Option<u64>,
-        refused: Option<(u64, RefuseReason)>,
-    ) -> Result<Outcome, Error> {
-        let Some(index) = index else {
-            return Err(Error::ProposalDropped(DropReason::UncommittedSize));
-        };
-        self.bcast_append()?;
+        let index = self.appended(index)?;
         Ok(match refused {
             Some((index, reason)) => Outcome::Refused { index, reason },
             None => Outcome::Appended {
@@ -130,6 +119,16 @@ impl<S: Storage> Raft<S> {
                 index,
             },
         })
+    }
+
+    /// The end of a proposal, which was appended up to an index unless the quota refused it.
+    #[inline]
+    fn appended(&mut self, index: Option<u64>) -> Result<u64, Error> {
+        let Some(index) = index else {
+            return Err(Error::ProposalDropped(DropReason::UncommittedSize));
+        };
+        self.bcast_append()?;
+        Ok(index)
     }
 
     /// Replaces configuration changes that do not fit the active configuration by empty entries; the first of them.

@@ -18,12 +18,20 @@ impl<S: Storage> Raft<S> {
             data,
             ..Entry::default()
         };
-        let done = if self.state == StateType::Leader {
-            self.propose_one(e)
-        } else {
-            self.step_prop(vec![e].into(), self.id)
-        };
-        self.settle(done)
+        if self.state != StateType::Leader {
+            let done = self.step_prop(e.into(), self.id);
+            return self.settle(done);
+        }
+        match self.propose_one(e) {
+            Ok(index) => {
+                self.check_in_debug();
+                Ok(Outcome::Appended {
+                    term: self.term,
+                    index,
+                })
+            }
+            Err(e) => self.settle(Err(e)),
+        }
     }
 
     /// Proposes several entries as one: all or none are appended, in order. Terms and indexes are given by the leader.
@@ -49,7 +57,7 @@ impl<S: Storage> Raft<S> {
             data,
             ..Entry::default()
         };
-        let done = self.step_prop(vec![e].into(), NONE);
+        let done = self.step_prop(e.into(), NONE);
         self.settle(done)
     }
 

@@ -8,25 +8,16 @@ use crate::tracker::{self, StateType};
 use crate::{DropReason, Error, Fault, Outcome, ReadOnlyOption};
 
 impl<S: Storage> Raft<S> {
-    /// A peer, or this leader's own storage, has taken entries or refused them. Go: the arm MsgAppResp of stepLeader
-    pub(super) fn handle_append_response(
-        &mut self,
-        at: usize,
-        m: &Message,
-    ) -> Result<Outcome, Error> {
+    /// A peer, or this leader's own storage, has taken entries or refused them. False if that is old news. Go: the arm MsgAppResp of stepLeader
+    pub(super) fn handle_append_response(&mut self, at: usize, m: &Message) -> Result<bool, Fault> {
         if let Some((_, pr)) = self.trk.progress.get_index_mut(at) {
             pr.recent_active = true;
         }
-        let news = if m.reject {
-            self.handle_append_rejection(at, m)?
+        if m.reject {
+            self.handle_append_rejection(at, m)
         } else {
-            self.handle_append_acceptance(at, m.from, m.index)?
-        };
-        Ok(if news {
-            Outcome::Done
-        } else {
-            Outcome::Dropped(DropReason::Stale)
-        })
+            self.handle_append_acceptance(at, m.from, m.index)
+        }
     }
 
     /// The peer's log does not match at `m.index`: probe where it may. False if that is old news.

@@ -4,7 +4,7 @@ use super::{MsgTail, Raft, StateType};
 use crate::Fault;
 use crate::log_unstable::TailPart;
 use crate::logging::log_debug;
-use crate::raftpb::{Entries, Message, MessageType, NONE};
+use crate::raftpb::{Message, MessageType, NONE};
 use crate::storage::{self, Storage};
 use crate::tracker;
 use crate::types::{EntryId, LogError};
@@ -85,7 +85,7 @@ impl<S: Storage> Raft<S> {
             if send_if_empty {
                 pr.sent_entries(0, 0);
                 pr.sent_commit(self.raft_log.committed);
-                self.push_append(to, last, Entries::new(), 0);
+                self.push_append(to, last, 0);
             }
             return Ok(send_if_empty);
         }
@@ -106,7 +106,7 @@ impl<S: Storage> Raft<S> {
             let TailPart { lo, hi, .. } = part;
             self.tail_parts.push(MsgTail { at, lo, hi });
             let prev = EntryId::new(prev_term, prev_index);
-            self.push_append(to, prev, Entries::new(), len);
+            self.push_append(to, prev, len);
             return Ok(true);
         }
         let prev_term = match self.raft_log.term(prev_index) {
@@ -135,13 +135,15 @@ impl<S: Storage> Raft<S> {
             self.tail_parts.push(MsgTail { at, lo, hi });
         }
         let prev = EntryId::new(prev_term, prev_index);
-        self.push_append(to, prev, ents.sealed, ents.len);
+        if let Some(m) = self.push_append(to, prev, ents.len) {
+            m.entries = ents.sealed;
+        }
         Ok(true)
     }
 
-    /// Queues a MsgApp behind an entry; `len` counts its entries of the open tail too.
+    /// Queues a MsgApp behind an entry, its entries left to the caller; `len` counts those of the open tail too.
     #[inline]
-    fn push_append(&mut self, to: u64, prev: EntryId, entries: Entries, len: usize) {
+    fn push_append(&mut self, to: u64, prev: EntryId, len: usize) -> Option<&mut Message> {
         let (from, term, commit) = (self.id, self.term, self.raft_log.committed);
         push_new(&mut self.msgs, move || Message {
             msg_type: MessageType::MsgApp,
@@ -153,16 +155,12 @@ impl<S: Storage> Raft<S> {
             commit,
             ..Message::default()
         });
-        if let Some(m) = self.msgs.last_mut()
-            && !entries.is_empty()
-        {
-            m.entries = entries;
-        }
         if self.tracer.is_some()
             && let Some(m) = self.msgs.last()
         {
             self.trace_send_message(m, len);
         }
+        self.msgs.last_mut()
     }
 
     /// Gives messages their entries of the open tail, which is frozen for that. Must happen before entries leave the unstable log.

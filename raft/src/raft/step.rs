@@ -8,6 +8,16 @@ use crate::storage::Storage;
 use crate::types::EntryId;
 use crate::{CampaignType, DropReason, Error, Outcome};
 
+/// What became of an answer.
+#[inline]
+pub(super) fn news_outcome(news: bool) -> Outcome {
+    if news {
+        Outcome::Done
+    } else {
+        Outcome::Dropped(DropReason::Stale)
+    }
+}
+
 impl<S: Storage> Raft<S> {
     /// Takes a message: of another node, of this node's storage threads, or of its application (`MsgHup`, `MsgProp`, `MsgReadIndex` …). Afterwards ask for
     /// what is [pending](Self::pending).
@@ -46,41 +56,54 @@ impl<S: Storage> Raft<S> {
     /// As [`step`](Self::step); a message that is refused is left as it is.
     pub fn step_mut(&mut self, m: &mut Message) -> Result<Outcome, Error> {
         self.check_fault()?;
-        // The two messages of steady replication take the shortest way; all others, and a tracer's, the whole one.
-        let done = match (m.msg_type, self.state) {
-            (MessageType::MsgApp, StateType::Follower) if self.is_plain(m) => self.step_append(m),
-            (MessageType::MsgAppResp, StateType::Leader) if self.is_plain(m) => self.step_ack(m),
-            _ => self.step_checked(m),
+        let Some(news) = self.step_steady(m) else {
+            let done = self.step_checked(m);
+            return self.settle(done);
         };
-        self.settle(done)
+        // The outcome is made here: to hand it up from below costs more than to make it.
+        match news {
+            Ok(news) => {
+                self.check_in_debug();
+                Ok(news_outcome(news))
+            }
+            Err(e) => self.settle(Err(e)),
+        }
     }
 
-    /// Whether a message is of this node's term, and no tracer is to be shown it.
+    /// The two messages of steady replication take the shortest way, of this term and without a tracer that is to be shown them; `None` for all others, which
+    /// take the whole one. False for old news.
     #[inline]
-    fn is_plain(&self, m: &Message) -> bool {
-        m.term == self.term && m.term != 0 && self.tracer.is_none()
+    fn step_steady(&mut self, m: &mut Message) -> Option<Result<bool, Error>> {
+        if m.term != self.term || m.term == 0 || self.tracer.is_some() {
+            return None;
+        }
+        match (m.msg_type, self.state) {
+            (MessageType::MsgApp, StateType::Follower) => Some(self.step_append(m).map(|()| true)),
+            (MessageType::MsgAppResp, StateType::Leader) => {
+                let at = self.trk.progress.position(m.from)?;
+                Some(self.step_ack(at, m))
+            }
+            _ => None,
+        }
     }
 
     /// What [`step_checked`](Self::step_checked) comes to for a follower's MsgApp of this term.
     #[inline]
-    fn step_append(&mut self, m: &mut Message) -> Result<Outcome, Error> {
+    fn step_append(&mut self, m: &mut Message) -> Result<(), Error> {
         self.validate_app(m)?;
         self.election_elapsed = 0;
         self.lead = m.from;
-        self.handle_append_entries(m)?;
-        Ok(Outcome::Done)
+        Ok(self.handle_append_entries(m)?)
     }
 
-    /// What [`step_checked`](Self::step_checked) comes to for a leader's MsgAppResp of this term.
+    /// What [`step_checked`](Self::step_checked) comes to for a leader's MsgAppResp of this term, from the member at a place.
     #[inline]
-    fn step_ack(&mut self, m: &mut Message) -> Result<Outcome, Error> {
+    fn step_ack(&mut self, at: usize, m: &mut Message) -> Result<bool, Error> {
         self.validate_app_resp(m)?;
-        match self.trk.progress.position(m.from) {
-            Some(at) => self.handle_append_response(at, m),
-            None => self.step_leader(m),
-        }
+        Ok(self.handle_append_response(at, m)?)
     }
 
+    /// The way of all messages: checked, then past the term gate.
     pub(crate) fn step_checked(&mut self, m: &mut Message) -> Result<Outcome, Error> {
         self.validate(m)?;
         self.trace_receive_message(m);

@@ -115,15 +115,20 @@ fn handle_ready(
     raw.advance_apply();
 }
 
-/// Puts messages into their receivers' inboxes. Those that follow each other to one receiver are moved together; `extend` makes room first, so that each
-/// is moved once, not by way of the stack.
-fn deliver(messages: Vec<Message>, inboxes: &mut [Vec<Message>], wire: bool) {
+/// Puts messages into their receivers' inboxes. Those that follow each other to one receiver are moved together, without a way round by the stack.
+fn deliver(mut messages: Vec<Message>, inboxes: &mut [Vec<Message>], wire: bool) {
     let place = |id: u64| (id - 1) as usize;
-    let mut messages = messages.into_iter();
     if wire {
-        messages.for_each(|m| inboxes[place(m.to)].push(over_the_wire(&m)));
-        return;
+        let messages = messages.into_iter();
+        return messages.for_each(|m| inboxes[place(m.to)].push(over_the_wire(&m)));
     }
+    let Some(first) = messages.first().map(|m| m.to) else {
+        return;
+    };
+    if messages.iter().all(|m| m.to == first) {
+        return inboxes[place(first)].append(&mut messages);
+    }
+    let mut messages = messages.into_iter();
     while let [m, rest @ ..] = messages.as_slice() {
         let to = m.to;
         let more = rest.iter().take_while(|m| m.to == to).count();

@@ -176,7 +176,7 @@ fn maybe_append() {
     for &((term, index), commit, new, want, want_commit) in cases {
         let mut l = log(&[1, 2, 3]);
         l.commit_to(1);
-        let got = l.maybe_append(EntryId::new(term, index), ents(index + 1, new), commit);
+        let got = l.maybe_append(EntryId::new(term, index), &mut ents(index + 1, new), commit);
         assert_eq!(got, Ok(want), "{new:?} behind {term}/{index}");
         assert_eq!(l.committed, want_commit, "{new:?} behind {term}/{index}");
         if want.is_some() && !new.is_empty() {
@@ -190,7 +190,7 @@ fn maybe_append() {
     // In place of what is committed nothing is appended: the core answers such an append before it comes here.
     let mut l = log(&[1, 2, 3]);
     l.commit_to(1);
-    let conflicts = || drop(l.maybe_append(EntryId::default(), ents(1, &[4]), 3));
+    let conflicts = || drop(l.maybe_append(EntryId::default(), &mut ents(1, &[4]), 3));
     assert_eq!(refuses(conflicts), cfg!(debug_assertions));
 }
 
@@ -199,12 +199,12 @@ fn maybe_append() {
 fn a_stale_append_truncates_nothing() {
     let mut l = log(&[1, 1, 1, 1]);
     assert_eq!(
-        l.maybe_append(EntryId::new(0, 0), ents(1, &[1, 1]), 0),
+        l.maybe_append(EntryId::new(0, 0), &mut ents(1, &[1, 1]), 0),
         Ok(Some(2))
     );
     assert_eq!(l.last_index(), 4);
     assert_eq!(
-        l.maybe_append(EntryId::new(1, 1), ents(2, &[1, 2]), 0),
+        l.maybe_append(EntryId::new(1, 1), &mut ents(2, &[1, 2]), 0),
         Ok(Some(3))
     );
     assert_eq!(l.last_entry_id(), EntryId::new(2, 3));

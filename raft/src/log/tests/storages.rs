@@ -84,7 +84,7 @@ fn behaves_as_a_vector() {
                     let n = usize::try_from(rng.below(4)).unwrap();
                     let id = EntryId::new(all[usize::try_from(prev).unwrap()], prev);
                     let new = vec![term; n];
-                    let got = l.maybe_append(id, ents(prev + 1, &new), 0).unwrap();
+                    let got = l.maybe_append(id, &mut ents(prev + 1, &new), 0).unwrap();
                     assert_eq!(got, Some(prev + n as u64), "seed {seed}");
                     if n > 0 {
                         all.truncate(usize::try_from(prev).unwrap() + 1);
