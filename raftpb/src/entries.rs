@@ -2,7 +2,7 @@
 
 use crate::Entry;
 use crate::codec::len_delimited;
-use bytes::BufMut;
+use bytes::{BufMut, Bytes};
 use prost::Message as _;
 use std::fmt;
 use std::ops::Range;
@@ -326,6 +326,36 @@ impl Entries {
         for run in self.runs() {
             for e in run {
                 e.put_field(0x3a, buf);
+            }
+        }
+    }
+
+    /// The same, but data of `long` bytes or more is left to `put_long`: a sender that writes from several buffers at once need not copy it.
+    ///
+    /// ```
+    /// use tickraft_raftpb::{Entries, Entry};
+    /// let entries: Entries = vec![Entry::new(1, 1, "short"), Entry::new(1, 2, vec![7; 4096])].into();
+    /// let (mut wire, mut long) = (Vec::new(), Vec::new());
+    /// entries.encode_field_with(&mut wire, 1024, |wire, data| long.push((wire.len(), data.clone())));
+    /// let (at, data) = long.pop().unwrap();
+    /// wire.splice(at..at, data);
+    ///
+    /// let mut whole = Vec::new();
+    /// entries.encode_field(&mut whole);
+    /// assert_eq!(wire, whole);
+    /// ```
+    pub fn encode_field_with<B: BufMut>(
+        &self,
+        buf: &mut B,
+        long: usize,
+        mut put_long: impl FnMut(&mut B, &Bytes),
+    ) {
+        for e in self.runs().flatten() {
+            if e.data.len() < long {
+                e.put_field(0x3a, buf);
+            } else {
+                e.put_field_before_data(0x3a, buf);
+                put_long(buf, &e.data);
             }
         }
     }

@@ -118,13 +118,19 @@ impl Entry {
     /// The same for entries with little data or wide numbers.
     #[inline(never)]
     fn put_field_in_parts(&self, key: u8, buf: &mut impl BufMut) {
+        self.put_field_before_data(key, buf);
+        buf.put_slice(&self.data);
+    }
+
+    /// All of the field but the data itself, which comes last.
+    #[inline]
+    pub(crate) fn put_field_before_data(&self, key: u8, buf: &mut impl BufMut) {
         let mut head = self.head();
         let len = head.len() - FIELD + self.data.len();
         let mut before = Head::after(0);
         before.field(key, len as u64);
         let from = head.put_before(FIELD, &before);
         head.put(from, buf);
-        buf.put_slice(&self.data);
     }
 
     /// Reads an entry that a range of a frame holds; its data is a view of the frame. Why the bytes are no entry goes to `failed`: an

@@ -77,6 +77,7 @@ pub mod frame;
 mod handler;
 pub mod handshake;
 mod listener;
+mod outgoing;
 mod peer;
 mod queue;
 mod reader;

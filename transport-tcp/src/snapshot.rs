@@ -4,6 +4,7 @@ use crate::core::Core;
 use crate::dial;
 use crate::frame::{self, Frames};
 use crate::handshake::{Hello, Kind};
+use crate::outgoing::write_all;
 use crate::peer::Peer;
 use crate::reader;
 use crate::sockets::{Owner, Registered, Socket};
@@ -13,7 +14,7 @@ use crate::{BoxError, Error, Refusal};
 use prost::Message as _;
 use raftpb::{Message, MessageType};
 use std::fmt;
-use std::io::{self, ErrorKind, IoSlice, Read, Write};
+use std::io::{self, ErrorKind, IoSlice, Read};
 use std::net::TcpStream;
 use std::sync::Arc;
 
@@ -191,20 +192,10 @@ impl Pieces<'_> {
     fn frame(&mut self, payload: &[u8]) -> Result<(), Error> {
         let header = frame::header(payload);
         let mut slices = [IoSlice::new(&header), IoSlice::new(payload)];
-        let mut rest: &mut [IoSlice<'_>] = &mut slices;
-        let mut left = header.len() + payload.len();
-        add(&self.peer.counters.bytes_sent, left);
-        while left > 0 {
-            match self.stream.write_vectored(rest) {
-                Ok(0) => return Err(Error::Closed),
-                Ok(n) => {
-                    left = left.saturating_sub(n);
-                    IoSlice::advance_slices(&mut rest, n);
-                }
-                Err(e) if e.kind() == ErrorKind::Interrupted => {}
-                Err(e) => return Err(Error::io("write a snapshot", e)),
-            }
-        }
+        let len = header.len() + payload.len();
+        add(&self.peer.counters.bytes_sent, len);
+        let (_, written) = write_all(self.stream, &mut slices, len, &mut 0);
+        written.map_err(|e| e.map_or(Error::Closed, |e| Error::io("write a snapshot", e)))?;
         give_way();
         Ok(())
     }

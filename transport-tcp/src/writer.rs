@@ -4,6 +4,7 @@ use crate::core::{Core, Report};
 use crate::dial::{self, Backoff};
 use crate::frame::{self, Frames};
 use crate::handshake::{Answer, Kind};
+use crate::outgoing::{FLUSH, Outgoing};
 use crate::peer::Peer;
 use crate::queue::Taken;
 use crate::sockets::{Owner, Socket};
@@ -12,18 +13,12 @@ use crate::{Error, Refusal};
 use parking_lot::Mutex;
 use raftpb::Message;
 use slog::warn;
-use std::io::{ErrorKind, Read, Write};
+use std::io::{ErrorKind, Read};
 use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
-
-/// Frames are gathered up to this many bytes before they are written.
-const FLUSH: usize = 128 * 1024;
-
-/// A buffer that one long message made larger than this is given back.
-const KEEP: usize = 4 * 1024 * 1024;
 
 /// The longest payload of an answer or farewell that a dialler reads.
 pub(crate) const MAX_VERDICT: u32 = 4096;
@@ -165,7 +160,7 @@ fn write_loop(
         }
         let now = Instant::now();
         if now >= ping_at {
-            out.bytes.extend_from_slice(&frame::EMPTY);
+            out.frames.ping();
             link.pinged.lock().get_or_insert(now);
             ping_at = now + every;
         }
@@ -191,8 +186,8 @@ struct Out<'a> {
     stream: &'a TcpStream,
     /// The longest payload that the peer takes.
     max: usize,
-    bytes: Vec<u8>,
-    /// Messages in `bytes`.
+    frames: Outgoing,
+    /// Messages in `frames`.
     messages: usize,
     /// Messages that were counted, as sent or as dropped.
     settled: usize,
@@ -204,7 +199,7 @@ impl<'a> Out<'a> {
             peer,
             stream,
             max: max as usize,
-            bytes: Vec::with_capacity(FLUSH + FLUSH / 4),
+            frames: Outgoing::new(),
             messages: 0,
             settled: 0,
         }
@@ -213,15 +208,12 @@ impl<'a> Out<'a> {
     /// Adds a message; writes when enough has gathered.
     #[inline]
     fn put(&mut self, core: &Core, m: &Message) -> Result<(), Error> {
-        let at = self.bytes.len();
-        let len = frame::encode(m, &mut self.bytes);
-        if len > self.max {
-            self.bytes.truncate(at);
+        if let Err(len) = self.frames.put(m, self.max) {
             self.too_long(core, m, len);
             return Ok(());
         }
         self.messages += 1;
-        if self.bytes.len() >= FLUSH {
+        if self.frames.len() >= FLUSH {
             self.flush()?;
         }
         Ok(())
@@ -245,30 +237,13 @@ impl<'a> Out<'a> {
     /// Writes what has gathered.
     fn flush(&mut self) -> Result<(), Error> {
         let counters = &self.peer.counters;
-        let mut rest = self.bytes.as_slice();
-        let mut calls = 0;
-        let result = loop {
-            if rest.is_empty() {
-                break Ok(());
-            }
-            calls += 1;
-            match self.stream.write(rest) {
-                Ok(0) => break Err(Error::Closed),
-                Ok(n) => rest = rest.get(n..).unwrap_or(&[]),
-                Err(e) if e.kind() == ErrorKind::Interrupted => {}
-                Err(e) => break Err(Error::io("write to the peer", e)),
-            }
-        };
+        let (calls, bytes, result) = self.frames.write_to(self.stream);
         add(&counters.write_calls, calls);
-        add(&counters.bytes_sent, self.bytes.len() - rest.len());
+        add(&counters.bytes_sent, bytes);
         result?;
         add(&counters.sent, self.messages);
         self.settled += self.messages;
         self.messages = 0;
-        self.bytes.clear();
-        if self.bytes.capacity() > KEEP {
-            self.bytes = Vec::with_capacity(FLUSH + FLUSH / 4);
-        }
         Ok(())
     }
 }
