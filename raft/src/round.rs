@@ -263,9 +263,18 @@ impl<S: Storage> Raft<S> {
     }
 
     /// A quick look: whether [`next_round`](Self::next_round) surely has nothing to hand out. False for a node that stopped.
+    /// It is remembered until the next call that may change the node.
     #[inline]
     #[must_use]
-    pub fn at_rest(&self) -> bool {
+    pub fn at_rest(&mut self) -> bool {
+        if !self.quiet {
+            self.quiet = self.nothing_due();
+        }
+        self.quiet
+    }
+
+    #[inline(never)]
+    pub(crate) fn nothing_due(&self) -> bool {
         self.fault().is_none() && !self.appends_due && !self.has_pending(WriteMode::Sync)
     }
 

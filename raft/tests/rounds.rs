@@ -73,7 +73,10 @@ struct Rounds(Round);
 
 impl Driver for Rounds {
     fn ready(&mut self, raft: &mut Raft<MemoryStorage>) -> Option<Told> {
+        // A node that was at rest when it was asked counts ticks in a shorter way; what the others are told must not differ.
+        let at_rest = raft.at_rest();
         let some = raft.next_round(&mut self.0).unwrap();
+        assert!(!(at_rest && some), "at rest, and something to do");
         let r = &mut self.0;
         some.then(|| Told {
             soft_state: r.soft_state,

@@ -45,6 +45,7 @@ impl<S: Storage> Raft<S> {
     fn keep(&mut self, f: Fault) {
         log_error!(self.raft_log.logger, "{:x} stopped: {f}", self.id);
         self.fault = Some(Box::new(f));
+        self.quiet = false;
     }
 
     /// The end of every call that can change the node: keeps a fault, and in debug builds checks the invariants.
@@ -55,8 +56,15 @@ impl<S: Storage> Raft<S> {
         {
             self.keep(f.clone());
         }
-        self.check_in_debug();
+        self.changed();
         done
+    }
+
+    /// The same for a call without an error: what the driver heard last may be true no more.
+    #[inline]
+    pub(crate) fn changed(&mut self) {
+        self.quiet = false;
+        self.check_in_debug();
     }
 
     /// In debug builds, checks the invariants.

@@ -12,6 +12,9 @@ impl<S: Storage> Raft<S> {
     /// # Errors
     /// What does not hold, in words: a bug of this crate.
     pub fn check_invariants(&self) -> Result<(), String> {
+        if self.quiet && !self.nothing_due() {
+            return Err("there is something to do for the driver, who will not be told".into());
+        }
         self.raft_log.check_invariants()?;
         self.check_role()?;
         self.check_hard_state()?;

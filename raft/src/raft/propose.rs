@@ -24,7 +24,7 @@ impl<S: Storage> Raft<S> {
         }
         match self.propose_one(e) {
             Ok(index) => {
-                self.check_in_debug();
+                self.changed();
                 Ok(Outcome::Appended {
                     term: self.term,
                     index,

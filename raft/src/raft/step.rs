@@ -63,7 +63,7 @@ impl<S: Storage> Raft<S> {
         // The outcome is made here: to hand it up from below costs more than to make it.
         match news {
             Ok(news) => {
-                self.check_in_debug();
+                self.changed();
                 Ok(news_outcome(news))
             }
             Err(e) => self.settle(Err(e)),
