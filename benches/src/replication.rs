@@ -108,6 +108,8 @@ pub struct Cluster {
     inboxes: Vec<Vec<Message>>,
     /// Messages delivered so far.
     messages: u64,
+    /// Their bytes, where they are encoded.
+    bytes: u64,
     done: u64,
     compacted: u64,
     /// Whether nothing is compacted any more.
@@ -145,6 +147,7 @@ impl Cluster {
             members: (1..=setup.nodes).map(member).collect(),
             inboxes: (0..setup.nodes).map(|_| Vec::new()).collect(),
             messages: 0,
+            bytes: 0,
             done: 0,
             compacted: 0,
             keep: false,
@@ -219,6 +222,12 @@ impl Cluster {
         self.messages
     }
 
+    /// How many bytes were encoded so far: none without `wire`.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
     fn propose(&mut self, batch: impl ExactSizeIterator<Item = Bytes>) {
         let leader = &mut self.members[0].raw;
         match self.setup.mode {
@@ -252,7 +261,9 @@ impl Cluster {
             }
             inbox.clear();
             self.inboxes[i] = inbox;
-            member.handle_ready(|messages| deliver(messages, &mut self.inboxes, wire));
+            member.handle_ready(|messages| {
+                self.bytes += deliver(messages, &mut self.inboxes, wire);
+            });
         }
     }
 
@@ -292,17 +303,19 @@ impl Member {
     }
 }
 
-/// Puts messages into their receivers' inboxes. Those that follow each other to one receiver are moved together, without a way round by the stack.
+/// Puts messages into their receivers' inboxes, and tells the bytes of those that are encoded. Those that follow each other to one receiver are moved
+/// together, without a way round by the stack.
 #[allow(clippy::expect_used)]
-fn deliver(messages: &mut Vec<Message>, inboxes: &mut [Vec<Message>], wire: bool) {
+fn deliver(messages: &mut Vec<Message>, inboxes: &mut [Vec<Message>], wire: bool) -> u64 {
     let place = |id: u64| usize::try_from(id - 1).expect("a member's id");
     if wire {
-        let messages = messages.drain(..);
-        return messages.for_each(|m| inboxes[place(m.to)].push(over_the_wire(&m)));
+        let each = |m: Message| over_the_wire(&m, &mut inboxes[place(m.to)]);
+        return messages.drain(..).map(each).sum();
     }
     let first = messages.first().map_or(0, |m| m.to);
     if messages.iter().all(|m| m.to == first) {
-        return inboxes[place(first)].append(messages);
+        inboxes[place(first)].append(messages);
+        return 0;
     }
     let mut messages = messages.drain(..);
     while let [m, rest @ ..] = messages.as_slice() {
@@ -310,12 +323,15 @@ fn deliver(messages: &mut Vec<Message>, inboxes: &mut [Vec<Message>], wire: bool
         let more = rest.iter().take_while(|m| m.to == to).count();
         inboxes[place(to)].extend(messages.by_ref().take(1 + more));
     }
+    0
 }
 
 #[allow(clippy::expect_used)]
-fn over_the_wire(m: &Message) -> Message {
+fn over_the_wire(m: &Message, inbox: &mut Vec<Message>) -> u64 {
     let frame = Bytes::from(m.encode_to_vec());
-    Message::decode(frame).expect("it was encoded by us")
+    let length = frame.len() as u64;
+    inbox.push(Message::decode(frame).expect("it was encoded by us"));
+    length
 }
 
 /// Makes a cluster, warms it up with `warmup` proposals and returns it with the payloads to be timed.

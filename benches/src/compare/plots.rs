@@ -23,6 +23,9 @@ const COLOURS: [RGBColor; 7] = [
 const SIZE: (u32, u32) = (820, 420);
 const LEGEND: u32 = 170;
 
+/// The figures that have plots; the others stand in the tables.
+const PLOTTED: [&str; 3] = ["/s", "µs p50", "µs p99"];
+
 type Lines = BTreeMap<String, Vec<(f64, f64)>>;
 
 /// What a plot shows.
@@ -58,7 +61,7 @@ fn plots(records: &[Record]) -> Vec<Plot> {
     let mut plots: Vec<Plot> = Vec::new();
     for (r, place) in records.iter().filter_map(|r| Some((r, r.plot.as_ref()?))) {
         let title = format!("{}, {}", place.series, cores(r.cores));
-        for metric in &r.metrics {
+        for metric in r.metrics.iter().filter(|m| PLOTTED.contains(&&*m.unit)) {
             let at = plots
                 .iter()
                 .position(|p| (&p.title, &*p.unit) == (&title, &*metric.unit));

@@ -1,6 +1,6 @@
 //! What the rounds gave: kept in `results.json`, case by case, so that a comparison can be filled in several runs.
 
-use crate::compare::cases::{Case, Metric, Place};
+use crate::compare::cases::{CPU, Case, Metric, Place};
 use crate::compare::drivers::Answer;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -77,9 +77,11 @@ impl Answers {
         self.took.push(took);
         match answer {
             Answer::Figures(v) => {
-                for (key, value) in v.as_object().into_iter().flatten() {
-                    let Some(x) = value.as_f64() else { continue };
-                    let rounds = self.figures.entry(key.clone()).or_default();
+                let numbers = v.as_object().into_iter().flatten();
+                let numbers =
+                    numbers.filter_map(|(key, value)| Some((key.clone(), value.as_f64()?)));
+                for (key, x) in numbers.chain(cpu_each(&v)) {
+                    let rounds = self.figures.entry(key).or_default();
                     rounds.resize(round, None);
                     rounds.push(Some(x));
                 }
@@ -91,6 +93,16 @@ impl Answers {
             rounds.resize(round + 1, None);
         }
     }
+}
+
+/// The processor time of one operation, where the answer has both numbers.
+fn cpu_each(answer: &Value) -> Option<(String, f64)> {
+    let number = |key: &str| answer.get(key).and_then(Value::as_f64);
+    let operations = ["operations", "appends", "reads", "proposals"]
+        .iter()
+        .find_map(|key| number(key))?;
+    let each = number("cpu_seconds")? * 1e6 / operations;
+    each.is_finite().then(|| (CPU.to_owned(), each))
 }
 
 /// A case on so many processors, with what it gave.
@@ -400,6 +412,18 @@ mod tests {
                 ("z", 2, "old")
             ]
         );
+    }
+
+    #[test]
+    fn processor_time_is_told_of_one_operation() {
+        let mut r = Record::new(&case("a", "b"), 1, Measured::default());
+        for answer in [
+            json!({"cpu_seconds": 2.0, "operations": 4}),
+            json!({"cpu_seconds": 2.0}),
+        ] {
+            r.add("tickraft", Answer::Figures(answer), 1.0);
+        }
+        assert_eq!(r.figures("tickraft", CPU), [Some(500_000.0), None]);
     }
 
     #[test]

@@ -13,7 +13,7 @@ const minPayload = 16
 
 func main() {
 	if len(os.Args) < 2 {
-		fatalf("usage: bench replication|node|onenode|idle|codec [flags]")
+		fatalf("usage: bench replication|node|onenode|idle|read|codec [flags]")
 	}
 	name, arguments := os.Args[1], os.Args[2:]
 	switch name {
@@ -25,6 +25,8 @@ func main() {
 		oneNodeMain(arguments)
 	case "idle":
 		idleMain(arguments)
+	case "read":
+		readMain(arguments)
 	case "codec":
 		codecMain(arguments)
 	case "clients":
@@ -127,6 +129,21 @@ func idleMain(arguments []string) {
 	within("ticks", a.ticks, 1, noUpperBound)
 	line := head("idle", field{"groups", a.groups}, field{"heartbeat", a.heartbeat}, field{"ticks", a.ticks})
 	report(line, idle(a), settings(config(1, a.heartbeat, nil)))
+}
+
+func readMain(arguments []string) {
+	var a readArgs
+	set := flag.NewFlagSet("read", flag.ExitOnError)
+	set.IntVar(&a.batch, "batch", 16, "requests between two passes over the nodes, each with a context of its own")
+	set.BoolVar(&a.lease, "lease", false, "by the leader's lease, without asking the others")
+	set.IntVar(&a.writes, "writes", 0, "proposals of 128 B that are replicated with each batch")
+	set.IntVar(&a.reads, "reads", 200000, "timed requests")
+	parse(set, arguments)
+	within("batch", a.batch, 1, noUpperBound)
+	within("writes", a.writes, 0, noUpperBound)
+	within("reads", a.reads, 1, noUpperBound)
+	line := head("read", field{"batch", a.batch}, field{"lease", a.lease}, field{"writes", a.writes}, field{"reads", a.reads})
+	report(line, read(a), settings(readConfig(a, 1, nil)))
 }
 
 func codecMain(arguments []string) {

@@ -26,6 +26,11 @@ type replicationArgs struct {
 
 type idleArgs struct{ groups, heartbeat, ticks int }
 
+type readArgs struct {
+	batch, writes, reads int
+	lease                bool
+}
+
 type codecArgs struct{ entries, payload int }
 
 func config(id uint64, heartbeat int, storage raft.Storage) *raft.Config {
@@ -76,8 +81,11 @@ func newMember(id uint64, voters, heartbeat int) member {
 }
 
 // handleReady handles one Ready as the documentation orders: persist, send, apply, advance.
-func (m *member) handleReady(send func(*pb.Message), apply func(*pb.Entry)) {
+func (m *member) handleReady(send func(*pb.Message), answer func(raft.ReadState), apply func(*pb.Entry)) {
 	ready := m.node.Ready()
+	for _, state := range ready.ReadStates {
+		answer(state)
+	}
 	must(m.storage.Append(ready.Entries))
 	if !raft.IsEmptyHardState(ready.HardState) {
 		must(m.storage.SetHardState(ready.HardState))
@@ -103,6 +111,8 @@ type cluster struct {
 	wire     bool
 	buffer   []byte
 	messages int
+	// bytes that were encoded.
+	bytes int
 }
 
 func newCluster(a replicationArgs) *cluster {
@@ -132,6 +142,7 @@ func (c *cluster) overTheWire(message *pb.Message) *pb.Message {
 	var err error
 	c.buffer, err = proto.MarshalOptions{}.MarshalAppend(c.buffer[:0], message)
 	must(err)
+	c.bytes += len(c.buffer)
 	decoded := new(pb.Message)
 	must(proto.Unmarshal(c.buffer, decoded))
 	return decoded
@@ -157,7 +168,7 @@ func (c *cluster) pass() {
 		clear(inbox)
 		c.inboxes[i] = inbox[:0]
 		if m.node.HasReady() {
-			m.handleReady(c.send, func(entry *pb.Entry) {
+			m.handleReady(c.send, nil, func(entry *pb.Entry) {
 				// A new leader's entry is empty.
 				if entry.GetType() == pb.EntryNormal && len(entry.Data) > 0 {
 					c.states[i].apply(entry.Data)
@@ -241,7 +252,7 @@ func replication(a replicationArgs) []field {
 		filled = c.fill(a)
 	}
 	timed := payloads(first, total, a.payload)
-	c.messages = 0
+	c.messages, c.bytes = 0, 0
 	clock := startClock()
 	c.replicate(a, timed)
 	figures := clock.rate(a.proposals)
@@ -249,6 +260,9 @@ func replication(a replicationArgs) []field {
 		c.states[i].check(total, uint64(i+1))
 	}
 	figures = append(figures, field{"messages_per_proposal", float64(c.messages) / float64(a.proposals)})
+	if a.wire {
+		figures = append(figures, field{"bytes_per_proposal", float64(c.bytes) / float64(a.proposals)})
+	}
 	return append(figures, filled...)
 }
 
@@ -275,7 +289,7 @@ func (g *idleGroups) quiesce(members *[group]member) {
 			g.inboxes[i] = g.inboxes[i][:0]
 			if m.node.HasReady() {
 				quiet = false
-				m.handleReady(g.send, func(*pb.Entry) {})
+				m.handleReady(g.send, nil, func(*pb.Entry) {})
 			}
 		}
 	}

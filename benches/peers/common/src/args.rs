@@ -28,6 +28,8 @@ pub enum Bench {
     Onenode(OneNode),
     /// Many idle groups ticking in one process.
     Idle(Idle),
+    /// Read requests, in one thread, until the leader may answer them.
+    Read(Read),
     /// Encoding and decoding one MsgApp.
     Codec(Codec),
     /// Appending to a durable log.
@@ -136,6 +138,22 @@ pub struct Idle {
 }
 
 #[derive(Debug, Args)]
+pub struct Read {
+    /// Requests between two passes over the nodes, each with a context of its own.
+    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u64).range(1..))]
+    pub batch: u64,
+    /// By the leader's lease, without asking the others.
+    #[arg(long)]
+    pub lease: bool,
+    /// Proposals of 128 B that are replicated with each batch.
+    #[arg(long, default_value_t = 0)]
+    pub writes: u64,
+    /// Timed requests.
+    #[arg(long, default_value_t = 200_000, value_parser = clap::value_parser!(u64).range(1..))]
+    pub reads: u64,
+}
+
+#[derive(Debug, Args)]
 pub struct Codec {
     #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u64).range(1..))]
     pub entries: u64,
@@ -213,6 +231,10 @@ impl Bench {
             Self::Idle(a) => (
                 "idle",
                 json!({"groups": a.groups, "heartbeat": a.heartbeat, "ticks": a.ticks}),
+            ),
+            Self::Read(a) => (
+                "read",
+                json!({"batch": a.batch, "lease": a.lease, "writes": a.writes, "reads": a.reads}),
             ),
             Self::Codec(a) => ("codec", json!({"entries": a.entries, "payload": a.payload})),
             Self::Wal(a) => (

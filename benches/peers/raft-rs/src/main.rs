@@ -2,6 +2,8 @@
 //! the documented order, `advance`, the `LightReady`, `advance_apply`.
 #![forbid(unsafe_code)]
 
+mod read;
+
 use std::hint::black_box;
 use std::mem;
 
@@ -13,7 +15,7 @@ use peer_common::report::{Clock, Peer, build, join, nanos_per_call, resident, re
 use protobuf::Message as _;
 use raft::eraftpb::{ConfState, Entry, EntryType, Message, MessageType};
 use raft::storage::MemStorage;
-use raft::{Config, RawNode, StateRole};
+use raft::{Config, RawNode, ReadState, StateRole};
 use serde_json::{Value, json};
 use slog::{Discard, Logger, o};
 
@@ -32,6 +34,10 @@ fn main() {
         }
         Bench::Idle(a) => {
             let (figures, settings) = idle(a);
+            peer.report(&bench, figures, settings);
+        }
+        Bench::Read(a) => {
+            let (figures, settings) = read::run(a);
             peer.report(&bench, figures, settings);
         }
         Bench::Codec(a) => {
@@ -90,10 +96,12 @@ fn new_node(config: &Config, voters: u64, logger: &Logger) -> RawNode<MemStorage
 fn handle_ready(
     raw: &mut RawNode<MemStorage>,
     mut send: impl FnMut(Vec<Message>),
+    answer: impl FnMut(ReadState),
     mut apply: impl FnMut(&Entry),
 ) {
     let mut ready = raw.ready();
     send(ready.take_messages());
+    ready.take_read_states().into_iter().for_each(answer);
     assert!(ready.snapshot().is_empty(), "nobody falls behind here");
     ready.take_committed_entries().iter().for_each(&mut apply);
     {
@@ -115,18 +123,20 @@ fn handle_ready(
     raw.advance_apply();
 }
 
-/// Puts messages into their receivers' inboxes. Those that follow each other to one receiver are moved together, without a way round by the stack.
-fn deliver(mut messages: Vec<Message>, inboxes: &mut [Vec<Message>], wire: bool) {
+/// Puts messages into their receivers' inboxes, and tells the bytes of those that are encoded. Those that follow each other to one receiver are moved
+/// together, without a way round by the stack.
+fn deliver(mut messages: Vec<Message>, inboxes: &mut [Vec<Message>], wire: bool) -> u64 {
     let place = |id: u64| (id - 1) as usize;
     if wire {
-        let messages = messages.into_iter();
-        return messages.for_each(|m| inboxes[place(m.to)].push(over_the_wire(&m)));
+        let each = |m: Message| over_the_wire(&m, &mut inboxes[place(m.to)]);
+        return messages.into_iter().map(each).sum();
     }
     let Some(first) = messages.first().map(|m| m.to) else {
-        return;
+        return 0;
     };
     if messages.iter().all(|m| m.to == first) {
-        return inboxes[place(first)].append(&mut messages);
+        inboxes[place(first)].append(&mut messages);
+        return 0;
     }
     let mut messages = messages.into_iter();
     while let [m, rest @ ..] = messages.as_slice() {
@@ -134,13 +144,16 @@ fn deliver(mut messages: Vec<Message>, inboxes: &mut [Vec<Message>], wire: bool)
         let more = rest.iter().take_while(|m| m.to == to).count();
         inboxes[place(to)].extend(messages.by_ref().take(1 + more));
     }
+    0
 }
 
 /// What a real network does to a message: encoded by the sender, decoded by the receiver. Payloads are views of the frame, the
 /// decoder's fastest way.
-fn over_the_wire(message: &Message) -> Message {
+fn over_the_wire(message: &Message, inbox: &mut Vec<Message>) -> u64 {
     let frame = Bytes::from(message.write_to_bytes().expect("all fields are set"));
-    Message::parse_from_carllerche_bytes(&frame).expect("it was encoded by the same library")
+    let decoded = Message::parse_from_carllerche_bytes(&frame);
+    inbox.push(decoded.expect("it was encoded by the same library"));
+    frame.len() as u64
 }
 
 struct Node {
@@ -154,6 +167,8 @@ struct Cluster {
     inboxes: Vec<Vec<Message>>,
     wire: bool,
     messages: u64,
+    /// Encoded bytes.
+    bytes: u64,
 }
 
 impl Cluster {
@@ -169,6 +184,7 @@ impl Cluster {
             inboxes: (1..=a.nodes).map(|_| Vec::new()).collect(),
             wire: a.wire,
             messages: 0,
+            bytes: 0,
         };
         cluster.nodes[0]
             .raw
@@ -191,8 +207,8 @@ impl Cluster {
             }
             self.inboxes[i] = inbox;
             if raw.has_ready() {
-                let send = |messages| deliver(messages, &mut self.inboxes, self.wire);
-                handle_ready(raw, send, |entry| apply(applied, entry));
+                let send = |messages| self.bytes += deliver(messages, &mut self.inboxes, self.wire);
+                handle_ready(raw, send, |_| (), |entry| apply(applied, entry));
             }
         }
     }
@@ -292,7 +308,7 @@ fn replication(a: &Replication) -> (Value, Value) {
     }
     let each = resident_each(memory, a.log_length);
     let timed = payloads(first, total, size);
-    cluster.messages = 0;
+    (cluster.messages, cluster.bytes) = (0, 0);
     let clock = Clock::start();
     cluster.replicate(a, timed);
     let elapsed = clock.stop();
@@ -300,6 +316,11 @@ fn replication(a: &Replication) -> (Value, Value) {
         node.applied.check(total, id);
     }
     let messages = cluster.messages as f64 / a.proposals as f64;
+    let on_wire = if a.wire {
+        json!({"bytes_per_proposal": cluster.bytes as f64 / a.proposals as f64})
+    } else {
+        json!({})
+    };
     let filled = if a.log_length > 0 {
         json!({"resident_bytes_per_entry": each})
     } else {
@@ -308,6 +329,7 @@ fn replication(a: &Replication) -> (Value, Value) {
     let figures = join([
         elapsed.rate(a.proposals),
         json!({"messages_per_proposal": messages}),
+        on_wire,
         filled,
     ]);
     (
@@ -338,8 +360,10 @@ fn quiesce(group: &mut Group, inboxes: &mut Inboxes, mut ready: [bool; GROUP]) {
             inboxes[i] = inbox;
             if mem::take(&mut ready[i]) && group[i].has_ready() {
                 quiet = false;
-                let send = |messages| deliver(messages, inboxes, false);
-                handle_ready(&mut group[i], send, |_| ());
+                let send = |messages| {
+                    deliver(messages, inboxes, false);
+                };
+                handle_ready(&mut group[i], send, |_| (), |_| ());
             }
         }
         if quiet && inboxes.iter().all(Vec::is_empty) {

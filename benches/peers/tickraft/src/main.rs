@@ -4,6 +4,7 @@
 
 mod codec;
 mod idle;
+mod read;
 mod replication;
 mod stream;
 mod threaded;
@@ -30,6 +31,7 @@ fn main() {
         Bench::Clients(a) => threaded::clients(a),
         Bench::Onenode(a) => threaded::one_node(a),
         Bench::Idle(a) => idle::run(a),
+        Bench::Read(a) => read::run(a),
         Bench::Codec(a) => codec::run(a),
         Bench::Wal(a) => wal::run(a),
         Bench::Transport(a) => transport::run(a),

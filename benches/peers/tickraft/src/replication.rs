@@ -31,12 +31,18 @@ pub(crate) fn run(a: &Replication) -> (Value, Value) {
     let each = resident_each(memory, a.log_length);
     let first = a.warmup + a.log_length;
     let timed = payloads(first, first + a.proposals, setup.payload);
-    let before = cluster.messages();
+    let before = (cluster.messages(), cluster.bytes());
     let clock = Clock::start();
     cluster.replicate(timed);
     let elapsed = clock.stop();
     cluster.check(first + a.proposals);
-    let messages = (cluster.messages() - before) as f64 / a.proposals as f64;
+    let messages = (cluster.messages() - before.0) as f64 / a.proposals as f64;
+    let bytes = (cluster.bytes() - before.1) as f64 / a.proposals as f64;
+    let on_wire = if a.wire {
+        json!({"bytes_per_proposal": bytes})
+    } else {
+        json!({})
+    };
     let filled = if a.log_length > 0 {
         json!({"resident_bytes_per_entry": each})
     } else {
@@ -45,6 +51,7 @@ pub(crate) fn run(a: &Replication) -> (Value, Value) {
     let figures = join([
         elapsed.rate(a.proposals),
         json!({"messages_per_proposal": messages}),
+        on_wire,
         filled,
     ]);
     (figures, crate::settings(&config(1, setup.mode)))

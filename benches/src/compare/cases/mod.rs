@@ -16,6 +16,7 @@ mod idle;
 mod kv;
 mod node;
 mod onenode;
+mod read;
 mod replication;
 mod transport;
 mod wal;
@@ -27,6 +28,7 @@ pub const BENCHES: &[Bench] = &[
     node::BENCH,
     onenode::BENCH,
     clients::BENCH,
+    read::BENCH,
     idle::BENCH,
     codec::BENCH,
     wal::BENCH,
@@ -103,7 +105,13 @@ pub const LATENCIES: &[Metric] = &[
     PER_SECOND,
     less("p50_us", "µs p50"),
     less("p99_us", "µs p99"),
+    less("p999_us", "µs p99.9"),
+    less("max_us", "µs at most"),
+    less(CPU, "µs of processors each"),
 ];
+
+/// The processor time of one operation, in microseconds; worked out of the time of all of them.
+pub const CPU: &str = "cpu_us_per_operation";
 
 /// Who has a core without threads.
 pub const CORE: &[&str] = &[

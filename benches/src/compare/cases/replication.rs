@@ -1,6 +1,6 @@
 //! Replication in one thread.
 
-use super::{Bench, CORE, Case, Cores, Size};
+use super::{Bench, CORE, Case, Cores, Metric, PER_SECOND, Size, less};
 use crate::compare::results::Record;
 use crate::compare::targets::{Aim, Of, Target};
 
@@ -79,6 +79,11 @@ fn of_three(r: &Record, mode: &str, batch: u64) -> bool {
         && !r.flag("wire")
 }
 
+const ON_WIRE: &[Metric] = &[
+    PER_SECOND,
+    less("messages_per_proposal", "messages a proposal"),
+    less("bytes_per_proposal", "B on the wire a proposal"),
+];
 const BATCHING: &[&str] = &["tickraft", "raft-rs"];
 
 fn cases(size: Size, _: &str) -> Vec<Case> {
@@ -143,6 +148,9 @@ fn case(size: Size, nodes: u64, payload: u64, mode: &str, batch: u64, wire: bool
         case.arguments.push("--wire".into());
     }
     // Only Go's collector has work for a second processor: what is encoded, and what is large, is measured on one.
+    if wire {
+        case = case.metrics(ON_WIRE);
+    }
     case.fewest = wire || payload == 4096;
     if payload == 128 || !wire {
         case = case.plotted(series, "proposals a batch", batch);
