@@ -292,12 +292,12 @@ impl Member {
             send(p.messages_mut());
         }
         let entries = p.committed_entries();
-        for e in entries {
+        entries.iter().for_each(|e| {
             // A new leader's entry is empty.
             if e.get_type() == EntryType::Normal && !e.data.is_empty() {
                 self.applied.apply(&e.data);
             }
-        }
+        });
         self.last = entries.last().map_or(self.last, |e| e.index);
         self.raw.advance(p).expect("no storage failed");
     }

@@ -7,6 +7,7 @@ use crate::logging::log_info;
 use crate::raftpb::{Entries, Entry, NO_LIMIT, Snapshot, ents_size};
 use crate::storage::{self, Storage};
 use crate::types::{EntryId, LogError, MAX_INDEX};
+use bytes::Bytes;
 use slog::Logger;
 use std::collections::VecDeque;
 use std::fmt;
@@ -198,8 +199,18 @@ impl<S: Storage> RaftLog<S> {
         self.last = last;
     }
 
-    /// Appends one entry behind the last: the way of a leader's proposals.
+    /// Appends a normal entry behind the last: the way of a leader's proposals.
     #[inline]
+    pub(crate) fn push_new(&mut self, term: u64, data: Bytes) {
+        let id = EntryId::new(term, self.last.index + 1);
+        if term != self.last.term {
+            self.terms.append(id);
+        }
+        self.last = id;
+        self.unstable.push_new(id, data);
+    }
+
+    /// Appends one entry behind the last.
     pub(crate) fn push(&mut self, e: Entry) {
         debug_assert!(e.index == self.last.index + 1 && e.term >= self.last.term);
         let id = EntryId::from(&e);

@@ -14,6 +14,7 @@ use crate::logging::log_info;
 use crate::raftpb::{Entries, Entry, Snapshot};
 use crate::round::release;
 use crate::types::EntryId;
+use bytes::Bytes;
 use slog::Logger;
 
 /// A block is closed at so many entries,
@@ -273,12 +274,32 @@ impl Unstable {
     /// Appends one entry to the open tail: its index is the one behind the last.
     #[inline]
     pub(crate) fn push(&mut self, e: Entry) {
+        self.make_room(e.data.len() as u64);
+        self.tail.push(e);
+    }
+
+    /// The same for a normal entry, which is made in its place.
+    #[inline]
+    pub(crate) fn push_new(&mut self, id: EntryId, data: Bytes) {
+        self.make_room(data.len() as u64);
+        let EntryId { term, index } = id;
+        let make = move || Entry {
+            term,
+            index,
+            entry_type: None,
+            data,
+        };
+        self.tail.extend(std::iter::once_with(make));
+    }
+
+    /// Counts an entry that is about to be pushed.
+    #[inline]
+    fn make_room(&mut self, payload: u64) {
         if self.tail.len() >= BLOCK_ENTRIES || self.tail_size >= BLOCK_BYTES {
             self.seal();
         }
-        self.tail_size += e.data.len() as u64 + ENTRY_OVERHEAD;
-        self.tail_payload += e.data.len() as u64;
-        self.tail.push(e);
+        self.tail_size += payload + ENTRY_OVERHEAD;
+        self.tail_payload += payload;
     }
 
     /// Freezes the open tail into a shared block.
@@ -292,7 +313,7 @@ impl Unstable {
     fn freeze_tail(&mut self) {
         let block = match self.tail.len() {
             1 => self.tail.pop().map(Entries::from).unwrap_or_default(),
-            _ => self.tail.drain(..).collect(),
+            _ => Entries::drained(&mut self.tail),
         };
         self.newest = (0, 0);
         self.add_sealed(block);

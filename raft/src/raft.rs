@@ -16,7 +16,7 @@ mod validate;
 use crate::confchange::{self, Changer};
 use crate::log::RaftLog;
 use crate::logging::log_info;
-use crate::raftpb::{ConfState, Entry, HardState, Message, NONE};
+use crate::raftpb::{ConfState, HardState, Message, NONE};
 use crate::rand::Rng;
 use crate::read_only::ReadOnly;
 use crate::round::{OwnAck, release};
@@ -583,7 +583,7 @@ impl<S: Storage> Raft<S> {
         self.pending_conf_index = self.raft_log.last_index();
         self.trace(TraceEventType::BecomeLeader);
         // Its payload is empty, so the quota of uncommitted entries never refuses it.
-        let accepted = self.append_entry(Entry::default());
+        let accepted = self.append_entry(Bytes::new());
         debug_assert!(accepted.is_some(), "empty entry was dropped");
         log_info!(
             self.raft_log.logger,

@@ -153,6 +153,27 @@ impl Entries {
         })
     }
 
+    /// All entries of a buffer, in one block; the buffer keeps its memory.
+    ///
+    /// ```
+    /// use tickraft_raftpb::{Entries, Entry};
+    /// let mut buffer = vec![Entry::new(1, 1, "a"), Entry::new(1, 2, "b")];
+    /// assert_eq!(Entries::drained(&mut buffer).len(), 2);
+    /// assert!(buffer.is_empty() && buffer.capacity() >= 2);
+    /// ```
+    #[must_use]
+    pub fn drained(buffer: &mut Vec<Entry>) -> Self {
+        if buffer.is_empty() {
+            return Self::new();
+        }
+        let end = pos(buffer.len());
+        Self {
+            blocks: Blocks::One(buffer.drain(..).collect()),
+            start: 0,
+            end,
+        }
+    }
+
     /// How many.
     #[must_use]
     #[inline]

@@ -373,8 +373,7 @@ impl Log {
 
     /// Makes a block of the young entries.
     fn gather(&mut self) {
-        let block: Entries = self.young.drain(..).collect();
-        let run = Run::new(self.sealed + 1, block);
+        let run = Run::new(self.sealed + 1, Entries::drained(&mut self.young));
         self.sealed = run.end() - 1;
         self.runs.push_back(run);
     }

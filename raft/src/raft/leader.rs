@@ -11,6 +11,7 @@ use crate::round::OwnAck;
 use crate::storage::Storage;
 use crate::types::EntryId;
 use crate::{DropReason, Error, Fault, Malformed, Outcome, RefuseReason, TraceEventType};
+use bytes::Bytes;
 
 /// Proposals of fewer entries are copied to the open tail, so that many small ones share a block; larger ones, and the first one since the
 /// driver was last told what to write, are a block already.
@@ -97,9 +98,9 @@ impl<S: Storage> Raft<S> {
     }
 
     /// A normal entry of this leader's own application: what [`handle_propose`](Self::handle_propose) does, without a message. Its index.
-    pub(super) fn propose_one(&mut self, e: Entry) -> Result<u64, Error> {
+    pub(super) fn propose_one(&mut self, data: Bytes) -> Result<u64, Error> {
         self.may_propose()?;
-        let index = self.append_entry(e);
+        let index = self.append_entry(data);
         self.appended(index)
     }
 
@@ -201,16 +202,14 @@ impl<S: Storage> Raft<S> {
         (!self.disable_conf_change_validation).then_some(reason)
     }
 
-    /// Appends one entry; its index, or `None` when the quota of uncommitted entries refuses it.
+    /// Appends one normal entry; its index, or `None` when the quota of uncommitted entries refuses it.
     #[doc(alias = "appendEntry")]
-    pub(super) fn append_entry(&mut self, mut e: Entry) -> Option<u64> {
-        if !self.increase_uncommitted_size(e.data.len() as u64) {
+    pub(super) fn append_entry(&mut self, data: Bytes) -> Option<u64> {
+        if !self.increase_uncommitted_size(data.len() as u64) {
             return None;
         }
-        self.trace_replicate(e.get_type());
-        e.term = self.term;
-        e.index = self.raft_log.last_index() + 1;
-        self.raft_log.push(e);
+        self.trace_replicate(EntryType::Normal);
+        self.raft_log.push_new(self.term, data);
         Some(self.ack_own_append())
     }
 

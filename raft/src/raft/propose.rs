@@ -14,15 +14,11 @@ impl<S: Storage> Raft<S> {
     #[doc(alias = "Propose")]
     pub fn propose(&mut self, data: Bytes) -> Result<Outcome, Error> {
         self.check_fault()?;
-        let e = Entry {
-            data,
-            ..Entry::default()
-        };
         if self.state != StateType::Leader {
-            let done = self.step_prop(e.into(), self.id);
+            let done = self.step_prop(Entry::proposal(data).into(), self.id);
             return self.settle(done);
         }
-        match self.propose_one(e) {
+        match self.propose_one(data) {
             Ok(index) => {
                 self.changed();
                 Ok(Outcome::Appended {

@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 fn append(r: &mut Core) {
     let e = Entry::proposal("somedata");
-    assert!(r.append_entry(e).is_some());
+    assert!(r.append_entry(e.data).is_some());
 }
 
 fn send_append(r: &mut Core, id: u64) {
