@@ -1,18 +1,21 @@
-//! The thread that applies: entries, membership changes and a leader's snapshots, in the log's order. Go: publishEntries and publishSnapshot in raft.go
+//! Applying: entries, membership changes and a leader's snapshots, in the log's order. Go: publishEntries and publishSnapshot in raft.go
+//!
+//! A thread does it, so that nothing else waits for the state machine; but a few plain entries that find it idle are applied by whoever brings them, which is sooner done than a thread is woken.
 
 use super::Shared;
 use super::snapshots::Snapshots;
 use crate::kvstore::{Applied, Origin, Refused, State};
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use node::raft::StateType;
 use node::rawnode::ApplyWork;
+use parking_lot::Mutex;
 use raftpb::{
     ConfChangeType, ConfChangeV2, ConfState, Entries, Entry, EntryType, Snapshot,
     unmarshal_conf_change,
 };
 use slog::{error, info, warn};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel};
 use std::time::Instant;
 use storage_wal::DiskStorage;
 use storage_wal::storage;
@@ -26,11 +29,86 @@ pub(super) enum Apply {
     /// Committed entries.
     Entries(ApplyWork),
     /// A leader's snapshot, durable by now; and whom to tell that it is the state.
-    Snapshot(Snapshot, Sender<()>),
+    Snapshot(Snapshot, SyncSender<()>),
 }
 
 /// Why this replica cannot go on.
 type Failed = String;
+
+/// The way to the state machine. Clones are ways to the same; when all are gone, the apply thread ends.
+#[derive(Clone)]
+pub(super) struct Applies {
+    works: Sender<Apply>,
+    machine: Arc<Machine>,
+}
+
+/// The state machine's writer, for one thread at a time.
+pub(super) struct Machine {
+    applier: Mutex<Applier>,
+    /// Works that were handed over and are not applied.
+    waiting: AtomicUsize,
+}
+
+impl Applies {
+    /// Also what the apply thread [`run`](Machine::run)s with.
+    pub(super) fn new(applier: Applier) -> (Self, Arc<Machine>, Receiver<Apply>) {
+        let (works, taken) = channel();
+        let machine = Arc::new(Machine {
+            applier: Mutex::new(applier),
+            waiting: AtomicUsize::new(0),
+        });
+        let applies = Self {
+            works,
+            machine: Arc::clone(&machine),
+        };
+        (applies, machine, taken)
+    }
+
+    /// Hands a work to the apply thread.
+    ///
+    /// # Errors
+    /// It has ended.
+    pub(super) fn hand_over(&self, work: Apply) -> Result<(), ()> {
+        self.machine.waiting.fetch_add(1, Ordering::Relaxed);
+        self.works.send(work).map_err(drop)
+    }
+
+    /// Applies entries, or hands them over: to be called by one thread, in the log's order.
+    pub(super) fn entries(&self, work: ApplyWork) {
+        let plain = |e: &Entry| e.get_type() == EntryType::Normal;
+        let entries = work.entries();
+        if entries.len() <= APPLY_AT_ONCE && entries.iter().all(plain) {
+            // Nothing before it waits: what does was handed over by this thread, or is a snapshot, after which no entries come until it is the state.
+            let idle = self.machine.applier.try_lock();
+            let idle = idle.filter(|_| self.machine.waiting.load(Ordering::Acquire) == 0);
+            if let Some(mut applier) = idle {
+                applier.take(Ok(Apply::Entries(work)));
+                return;
+            }
+        }
+        // Fails only when the apply thread has ended, and then the node has too.
+        let _ = self.hand_over(Apply::Entries(work));
+    }
+}
+
+impl Machine {
+    /// The apply thread: runs until nobody hands over any more, or the node is to end by its failure.
+    pub(super) fn run(&self, works: &Receiver<Apply>) {
+        let pause = self.applier.lock().shared.election_timeout;
+        loop {
+            self.applier.lock().lead_alone();
+            let work = works.recv_timeout(pause);
+            let took = work.is_ok();
+            let goes_on = self.applier.lock().take(work);
+            if took {
+                self.waiting.fetch_sub(1, Ordering::Release);
+            }
+            if !goes_on {
+                return;
+            }
+        }
+    }
+}
 
 /// The state machine's only writer.
 pub(super) struct Applier {
@@ -63,30 +141,26 @@ impl Applier {
         }
     }
 
-    /// Runs until nobody hands over any more, or the node is to end by its failure.
-    pub(super) fn run(mut self, works: &Receiver<Apply>) {
-        loop {
-            self.lead_alone();
-            let done = match works.recv_timeout(self.shared.election_timeout) {
-                Ok(Apply::Entries(work)) => self.apply(work),
-                Ok(Apply::Snapshot(snapshot, loaded)) => {
-                    self.publish_snapshot(&snapshot).map(|()| {
-                        // Nobody waits when the node has ended meanwhile.
-                        let _ = loaded.send(());
-                    })
-                }
-                Err(RecvTimeoutError::Timeout) => Ok(()),
-                Err(RecvTimeoutError::Disconnected) => return,
-            };
-            if let Err(why) = done {
-                if self.shared.node.ended().is_some() {
-                    return;
-                }
+    /// Does a work, or what is to be done when none comes. False when nothing is to come any more: nobody hands over, or the node is to end by its failure.
+    fn take(&mut self, work: Result<Apply, RecvTimeoutError>) -> bool {
+        let done = match work {
+            Ok(Apply::Entries(work)) => self.apply(work),
+            Ok(Apply::Snapshot(snapshot, loaded)) => self.publish_snapshot(&snapshot).map(|()| {
+                // Nobody waits when the node has ended meanwhile.
+                let _ = loaded.send(());
+            }),
+            Err(RecvTimeoutError::Timeout) => Ok(()),
+            Err(RecvTimeoutError::Disconnected) => return false,
+        };
+        if let Err(why) = done {
+            if self.shared.node.ended().is_none() {
                 error!(self.shared.log, "cannot apply, stopping"; "error" => &why);
-                return self.shared.node.fail(storage::Error::other(why));
+                self.shared.node.fail(storage::Error::other(why));
             }
-            self.snapshots.maybe_trigger(&self.conf);
+            return false;
         }
+        self.snapshots.maybe_trigger(&self.conf);
+        true
     }
 
     /// The only voter need not wait for a leader to be silent.

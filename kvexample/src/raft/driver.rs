@@ -1,8 +1,8 @@
 //! The loop around the node: each Ready's messages go out, its writes to the append thread, its entries to the apply thread; nothing here waits for a disk. Go: serveChannels in raft.go
 
-use super::apply::Apply;
+use super::apply::{Applies, Apply};
 use super::{Exit, Leadership, RaftNode, Shared};
-use crossbeam_channel::{RecvTimeoutError, Sender};
+use crossbeam_channel::RecvTimeoutError;
 use node::rawnode::AsyncReady;
 use node::{AppendHost, AppendThread};
 use raftpb::{Message, MessageType, Snapshot};
@@ -18,7 +18,7 @@ pub(super) struct Driver {
     pub(super) shared: Arc<Shared>,
     pub(super) transport: Arc<Transport>,
     pub(super) append: AppendThread,
-    pub(super) applies: Sender<Apply>,
+    pub(super) applies: Applies,
     pub(super) leadership: Leadership,
 }
 
@@ -48,13 +48,13 @@ impl Driver {
         self.shared.send(&self.transport, ready.take_messages());
         let reads = std::mem::take(&mut ready.read_states);
         self.shared.answer_reads(reads);
-        if let Some(work) = ready.apply {
-            // Fails only when the apply thread has ended, and then the node has too.
-            let _ = self.applies.send(Apply::Entries(work));
-        }
+        // The write first: the disk is at work while what is committed is applied.
         if let Some(work) = ready.append {
-            // As above.
+            // Fails only when the append thread has ended, and then the node has too.
             let _ = self.append.append(work);
+        }
+        if let Some(work) = ready.apply {
+            self.applies.entries(work);
         }
     }
 
@@ -89,7 +89,7 @@ impl Shared {
 pub(super) struct Host {
     pub(super) shared: Arc<Shared>,
     pub(super) transport: Arc<Transport>,
-    pub(super) applies: Sender<Apply>,
+    pub(super) applies: Applies,
 }
 
 impl AppendHost for Host {
@@ -99,10 +99,10 @@ impl AppendHost for Host {
 
     /// Behind the entries that wait to be applied, and before those that follow the snapshot.
     fn install(&mut self, snapshot: &Snapshot) -> Result<(), storage::Error> {
-        let (loaded, is_loaded) = crossbeam_channel::bounded(1);
-        let gone = |_| storage::Error::other("the apply thread has ended");
-        let handed = self.applies.send(Apply::Snapshot(snapshot.clone(), loaded));
-        handed.map_err(|_| gone(()))?;
+        let (loaded, is_loaded) = std::sync::mpsc::sync_channel(1);
+        let gone = |()| storage::Error::other("the apply thread has ended");
+        let work = Apply::Snapshot(snapshot.clone(), loaded);
+        self.applies.hand_over(work).map_err(gone)?;
         is_loaded.recv().map_err(|_| gone(()))
     }
 

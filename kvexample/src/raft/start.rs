@@ -1,6 +1,6 @@
 //! Starting a node and its threads. Go: newRaftNode, startRaft in raft.go
 
-use super::apply::{Applier, Apply, restore};
+use super::apply::{Applier, Applies, Apply, Machine, restore};
 use super::driver::{Driver, Host};
 use super::peers::{Peers, lost};
 use super::waiters::Waiters;
@@ -10,7 +10,7 @@ use crate::data::DataDir;
 use crate::error::Error;
 use crate::httpapi::MAX_KEY;
 use crate::kvstore::{KvStore, MemberContext, Origin, State};
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+use crossbeam_channel::{RecvTimeoutError, Sender};
 use node::raft::{self, Config, Peer};
 use node::rawnode::RawNode;
 use node::{AppendOptions, AppendThread, NodeOptions, Refused};
@@ -19,6 +19,7 @@ use slog::{Logger, info, warn};
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::mpsc::Receiver;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use storage_wal::storage::{self, Storage};
@@ -286,13 +287,13 @@ fn spawn_driver(shared: &Arc<Shared>, driver: Driver) -> Result<JoinHandle<()>, 
 
 fn spawn_applier(
     shared: &Arc<Shared>,
-    applier: Applier,
+    machine: Arc<Machine>,
     works: Receiver<Apply>,
 ) -> Result<JoinHandle<()>, Error> {
     let shared = Arc::clone(shared);
     let thread = std::thread::Builder::new().name(format!("apply-{}", shared.id));
     let run = move || {
-        let run = std::panic::AssertUnwindSafe(|| applier.run(&works));
+        let run = std::panic::AssertUnwindSafe(|| machine.run(&works));
         if std::panic::catch_unwind(run).is_err() {
             let bug = storage::Error::other("the apply thread panicked");
             shared.node.fail(bug);
@@ -338,7 +339,8 @@ impl RunningNode {
         let shared = &self.handle.0;
         connect(config, shared, &self.transport, report)?;
         let (shared_, transport) = (|| Arc::clone(shared), || Arc::clone(&self.transport));
-        let (applies, to_apply) = crossbeam_channel::unbounded();
+        let applier = Applier::new(shared_(), transport(), disk.clone(), snapshot);
+        let (applies, machine, to_apply) = Applies::new(applier);
         let host = Host {
             shared: shared_(),
             transport: transport(),
@@ -348,7 +350,7 @@ impl RunningNode {
             retry_max: RETRY_WHEN_FULL,
             ..AppendOptions::default()
         };
-        let append = AppendThread::spawn(shared.node.clone(), disk.clone(), host, options);
+        let append = AppendThread::spawn(shared.node.clone(), disk, host, options);
         let driver = Driver {
             shared: shared_(),
             transport: transport(),
@@ -356,8 +358,7 @@ impl RunningNode {
             applies,
             leadership: Leadership::default(),
         };
-        let applier = Applier::new(shared_(), transport(), disk, snapshot);
-        self.threads.push(spawn_applier(shared, applier, to_apply)?);
+        self.threads.push(spawn_applier(shared, machine, to_apply)?);
         self.threads.push(spawn_driver(shared, driver)?);
         let (stop, ticker) = spawn_ticker(&shared.node, config.id, config.tick)?;
         self.stop_ticking = Some(stop);

@@ -4,7 +4,6 @@ use super::{AppendHost, AppendOptions, Shared};
 use crate::error::Error;
 use crate::node::Node;
 use crate::run::panic_text;
-use crossbeam_channel::Receiver;
 use rawnode::raft::raftpb::Message;
 use rawnode::raft::slog::{info, warn};
 use rawnode::raft::storage::{self, Write, Writer};
@@ -13,6 +12,7 @@ use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 pub(super) struct AppendLoop<W, H> {
