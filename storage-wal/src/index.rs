@@ -77,7 +77,12 @@ impl LogIndex {
             self.begin_lower(before)?;
         }
         let replaces = index <= self.last;
-        if self.term(before).is_some_and(|t| t > term) {
+        let before = match self.terms.last() {
+            // The usual case is not looked up.
+            Some((_, t)) if !replaces => Some(*t),
+            _ => self.term(before),
+        };
+        if before.is_some_and(|t| t > term) {
             return Err("the term goes down from one entry to the next");
         }
         if replaces {

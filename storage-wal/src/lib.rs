@@ -56,6 +56,7 @@ mod cache;
 pub mod cli;
 mod disk;
 mod dump;
+mod encode;
 mod error;
 mod identity;
 mod index;

@@ -1,4 +1,4 @@
-//! Records, their frames, and the protection that etcd's decoder skips. Go: walpb/record.proto, encoder.go, decoder.go
+//! Records, their frames, and the protection that etcd's decoder skips. Go: walpb/record.proto, decoder.go
 //!
 //! A frame is a u64 little-endian length word (low 56 bits the record's size; high byte `0x80 | padding` when padded to 8 bytes), the record, and
 //! zeros. The record is protobuf: 1 type, 2 crc, 3 data; ours go on with 4 sequence number, 5 distance to the sequence number that was durable
@@ -6,7 +6,6 @@
 //! byte of the frame but data's contents (which field 2 covers) and the checksum itself, seeded with the log's id, the segment and the offset.
 
 use crc32c::{crc32c, crc32c_append};
-use prost::encoding::encode_varint;
 use std::ops::Range;
 use storage::raftpb::{ConfState, Entry, EntryType, HardState};
 
@@ -127,21 +126,12 @@ pub(crate) fn sizes(word: u64) -> (u64, u64) {
     (word & !(0xff << 56), padding)
 }
 
-fn word_for(record: usize) -> u64 {
-    let padding = (8 - record % 8) % 8;
-    let mut word = record as u64;
-    if padding != 0 {
-        word |= (0x80 | padding as u64) << 56;
-    }
-    word
-}
-
 /// What the checksums of one segment start from.
 pub(crate) fn seed(log_id: u64, segment: u64) -> u32 {
     crc32c_append(crc32c(&log_id.to_le_bytes()), &segment.to_le_bytes())
 }
 
-fn checksum(
+pub(crate) fn checksum(
     frame: &[u8],
     data: Option<&Range<usize>>,
     sum_at: usize,
@@ -265,134 +255,6 @@ impl<'a> Frame<'a> {
     }
 }
 
-/// Where a frame lies that was just encoded, so that its flags can be changed before it is written.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Encoded {
-    start: usize,
-    data: (usize, usize),
-    flags_at: usize,
-    sum_at: usize,
-    end: usize,
-}
-
-/// Encodes records one after the other: the CRC over data and the sequence number run on.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Chain {
-    /// CRC-32C over the data of all records so far.
-    pub(crate) crc: u32,
-    /// The last record's number.
-    pub(crate) seq: u64,
-    pub(crate) epoch: u64,
-    pub(crate) log_id: u64,
-    /// [`seed`] of the segment being written.
-    pub(crate) seed: u32,
-    /// False in etcd's plain format.
-    pub(crate) protected: bool,
-}
-
-/// What goes into one record.
-pub(crate) struct Record<'a> {
-    pub(crate) kind: u64,
-    /// `None` leaves the field out, as etcd does for a nil slice.
-    pub(crate) data: Option<&'a [u8]>,
-    pub(crate) flags: u64,
-    pub(crate) head: Option<Head>,
-}
-
-impl Chain {
-    /// Appends one frame to `out`, whose first byte lies at file offset `base`. `durable` is the sequence number durable before the batch.
-    pub(crate) fn push(
-        &mut self,
-        out: &mut Vec<u8>,
-        base: u64,
-        durable: u64,
-        r: &Record<'_>,
-    ) -> Encoded {
-        self.seq += 1;
-        self.crc = crc32c_append(self.crc, r.data.unwrap_or_default());
-        let start = out.len();
-        out.extend_from_slice(&[0; WORD]);
-        put(out, 0x08, r.kind);
-        put(out, 0x10, u64::from(self.crc));
-        let mut data = (0, 0);
-        if let Some(d) = r.data {
-            put(out, 0x1a, d.len() as u64);
-            data = (out.len() - start, out.len() - start + d.len());
-            out.extend_from_slice(d);
-        }
-        let (mut flags_at, mut sum_at) = (0, 0);
-        if self.protected {
-            put(out, 0x20, self.seq);
-            put(out, 0x28, self.seq.saturating_sub(durable));
-            put(out, 0x30, r.flags);
-            flags_at = out.len() - 1;
-            put(out, 0x38, self.epoch);
-            if let Some(h) = r.head {
-                put_head(out, h);
-            }
-            out.push(0x7d);
-            sum_at = out.len();
-            out.extend_from_slice(&[0; 4]);
-        }
-        let record = out.len() - start - WORD;
-        out.resize(start + WORD + record.next_multiple_of(8), 0);
-        if let Some(w) = out.get_mut(start..start + WORD) {
-            w.copy_from_slice(&word_for(record).to_le_bytes());
-        }
-        let e = Encoded {
-            start,
-            data,
-            flags_at,
-            sum_at,
-            end: out.len(),
-        };
-        self.seal(out, base, e);
-        e
-    }
-
-    /// Sets or clears [`END`] in a frame that is still in memory.
-    pub(crate) fn set_end(&self, out: &mut [u8], base: u64, e: Encoded, end: bool) {
-        if !self.protected {
-            return;
-        }
-        if let Some(f) = out.get_mut(e.flags_at) {
-            let other = *f & !END.to_le_bytes()[0];
-            *f = other | u8::from(end);
-        }
-        self.seal(out, base, e);
-    }
-
-    fn seal(&self, out: &mut [u8], base: u64, e: Encoded) {
-        if !self.protected {
-            return;
-        }
-        let Some(frame) = out.get_mut(e.start..e.end) else {
-            return;
-        };
-        let at = e.sum_at - e.start;
-        let data = e.data.0..e.data.1;
-        let sum = checksum(frame, Some(&data), at, self.seed, base + e.start as u64);
-        if let Some(to) = frame.get_mut(at..at + 4) {
-            to.copy_from_slice(&sum.to_le_bytes());
-        }
-    }
-}
-
-fn put(out: &mut Vec<u8>, key: u8, value: u64) {
-    out.push(key);
-    encode_varint(value, out);
-}
-
-fn put_head(out: &mut Vec<u8>, h: Head) {
-    let mut inner = Vec::with_capacity(40);
-    put(&mut inner, 0x08, h.version);
-    put(&mut inner, 0x10, h.segment);
-    put(&mut inner, 0x18, h.first_index);
-    put(&mut inner, 0x20, h.log_id);
-    put(out, 0x42, inner.len() as u64);
-    out.extend_from_slice(&inner);
-}
-
 /// Term and index of an encoded entry, without copying its payload; `None` when it is no entry.
 pub(crate) fn peek_entry(data: &[u8]) -> Option<(u64, u64)> {
     let mut c = Cursor { bytes: data, at: 0 };
@@ -479,93 +341,6 @@ impl prost::Message for SnapshotMark {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn chain(protected: bool) -> Chain {
-        Chain {
-            crc: 0,
-            seq: 0,
-            epoch: 1,
-            log_id: 7,
-            seed: seed(7, 3),
-            protected,
-        }
-    }
-
-    fn record(data: &[u8]) -> Record<'_> {
-        Record {
-            kind: kind::ENTRY,
-            data: Some(data),
-            flags: 0,
-            head: None,
-        }
-    }
-
-    #[test]
-    fn every_size_round_trips_and_ends_on_eight_bytes() {
-        let payload = [0xa5; 300];
-        for protected in [false, true] {
-            let mut c = chain(protected);
-            let mut out = Vec::new();
-            for n in 0..300 {
-                let at = out.len();
-                c.push(&mut out, 1024, 0, &record(&payload[..n]));
-                assert_eq!(out.len() % 8, 0);
-                let f = Frame::parse(&out[at..]).unwrap();
-                assert_eq!(
-                    (f.kind, f.data(), f.crc),
-                    (kind::ENTRY, &payload[..n], c.crc)
-                );
-                assert_eq!(f.guard.is_some(), protected);
-                assert_eq!(f.holds(c.seed, 1024 + at as u64), protected);
-                assert!(!f.holds(c.seed, 1032 + at as u64), "another place");
-                assert!(!f.holds(seed(8, 3), 1024 + at as u64), "another log");
-            }
-        }
-    }
-
-    #[test]
-    fn the_end_of_a_batch_can_be_set_and_taken_back() {
-        let mut c = chain(true);
-        let mut out = Vec::new();
-        let head = Head {
-            version: 1,
-            segment: 3,
-            first_index: 9,
-            log_id: u64::MAX,
-        };
-        let e = c.push(
-            &mut out,
-            0,
-            0,
-            &Record {
-                flags: INSTALLED,
-                head: Some(head),
-                ..record(b"x")
-            },
-        );
-        let before = out.clone();
-        c.set_end(&mut out, 0, e, true);
-        let f = Frame::parse(&out).unwrap();
-        assert!(f.holds(c.seed, 0) && f.ends_batch());
-        assert_eq!(f.head, Some(head));
-        assert_eq!(f.guard.unwrap().flags, END | INSTALLED);
-        c.set_end(&mut out, 0, e, false);
-        assert_eq!(out, before);
-    }
-
-    #[test]
-    fn a_flip_anywhere_but_in_data_breaks_the_checksum() {
-        let mut c = chain(true);
-        let mut out = Vec::new();
-        c.push(&mut out, 64, 0, &record(b"payload"));
-        let data = 8 + 2 + 1 + 5 + 2..8 + 2 + 1 + 5 + 2 + 7;
-        for bit in 0..out.len() * 8 {
-            out[bit / 8] ^= 1 << (bit % 8);
-            let holds = Frame::parse(&out).is_some_and(|f| f.holds(c.seed, 64));
-            assert_eq!(holds, data.contains(&(bit / 8)), "bit {bit}");
-            out[bit / 8] ^= 1 << (bit % 8);
-        }
-    }
 
     #[test]
     fn absurd_lengths_are_no_frames() {

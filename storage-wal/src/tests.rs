@@ -1,7 +1,8 @@
 //! Records that no writer of ours makes, under valid checksums: S21. Go: decoder_test in wal_test.go
 
+use crate::encode::{Chain, Frames, Record};
 use crate::mark::{self, Mark, Slot};
-use crate::record::{Chain, END, Head, Record, SnapshotMark, VERSION, kind, seed};
+use crate::record::{END, Head, SnapshotMark, VERSION, kind, seed};
 use crate::vfs::{FaultyFs, Mode, Vfs};
 use crate::{Error, Options, SegmentName, Wal};
 use prost::Message as _;
@@ -31,15 +32,16 @@ fn log_of(version: u64, records: &[(u64, Vec<u8>)]) -> FaultyFs {
         log_id: 9,
     };
     let first = SnapshotMark::default().encode_to_vec();
-    let mut buf = Vec::new();
+    let mut frames = Frames::default();
     let mut push = |durable, kind, data: Option<&[u8]>, flags, head| {
         let r = Record {
             kind,
             data,
             flags,
             head,
+            ..Record::default()
         };
-        chain.push(&mut buf, 0, durable, &r);
+        chain.push(&mut frames, 0, durable, &r);
     };
     push(0, kind::CRC, None, 0, Some(head));
     push(0, kind::METADATA, Some(b"m"), 0, None);
@@ -48,6 +50,7 @@ fn log_of(version: u64, records: &[(u64, Vec<u8>)]) -> FaultyFs {
         push(3 + n as u64, *kind, Some(data), END, None);
     }
     let f = fs.open(&name.path(Path::new(DIR)), Mode::Create).unwrap();
+    let buf = frames.into_bytes();
     f.write_at(&buf, 0).unwrap();
     let slot = Slot {
         log_id: 9,

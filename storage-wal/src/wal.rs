@@ -10,16 +10,16 @@ mod snapshot;
 mod space;
 mod tail;
 
+use crate::encode::{Chain, Encoded, Frames, Record};
 use crate::live::{Live, Shared, WalReader};
 use crate::mark::{self, Mark, Slot};
 use crate::options::{Format, Options};
-use crate::record::{
-    Chain, Encoded, Frame, Head, INSTALLED, Record, SnapshotMark, VERSION, kind, seed,
-};
+use crate::record::{Frame, Head, INSTALLED, SnapshotMark, VERSION, kind, seed};
 use crate::scan::{Replay, Scan, ScanOptions, Torn, scan};
 use crate::segment::{Pos, Raw, Segment, SegmentName, SegmentReader};
 use crate::vfs::{Mode, VfsFile, parent, sync_parent, write_all_at};
 use crate::{Error, Stats};
+use bytes::Bytes;
 use crc32c::crc32c_append;
 use prost::Message as _;
 use slog::{info, warn};
@@ -28,7 +28,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
-use storage::raftpb::{Entries, HardState};
+use storage::raftpb::{Entries, Entry, HardState};
 
 pub use recovered::Recovered;
 pub use space::Space;
@@ -49,7 +49,7 @@ const RESERVE: &str = "reserve.tmp";
 /// Encoded and not yet synced.
 #[derive(Debug, Default)]
 struct Pending {
-    buf: Vec<u8>,
+    frames: Frames,
     /// The last record, which carries the batch's end.
     last: Option<Encoded>,
     /// Whether it carries it now.

@@ -10,7 +10,7 @@ pub use os::OsFs;
 
 use std::ffi::OsString;
 use std::fmt;
-use std::io;
+use std::io::{self, IoSlice};
 use std::path::Path;
 
 /// How a file is opened.
@@ -94,6 +94,20 @@ pub trait VfsFile: fmt::Debug + Send + Sync + 'static {
     /// As the operating system's.
     fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<usize>;
 
+    /// Whether [`write_vectored_at`](VfsFile::write_vectored_at) takes all parts in one call. Where it does not, they are put together first.
+    fn gathers(&self) -> bool {
+        false
+    }
+
+    /// Writes some bytes of several parts, one after the other, at an offset.
+    ///
+    /// # Errors
+    /// As the operating system's.
+    fn write_vectored_at(&self, parts: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
+        let first = parts.iter().find(|p| !p.is_empty());
+        self.write_at(first.map_or(&[], |p| p), offset)
+    }
+
     /// Makes the file's bytes and length durable (fdatasync; F_FULLFSYNC on macOS).
     ///
     /// # Errors
@@ -163,6 +177,30 @@ pub(crate) fn write_all_at(f: &dyn VfsFile, mut buf: &[u8], mut offset: u64) -> 
             Ok(n) => {
                 buf = buf.get(n..).unwrap_or_default();
                 offset += n as u64;
+            }
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(())
+}
+
+/// Writes all of `parts`; a short write is continued.
+pub(crate) fn write_all_vectored_at(
+    f: &dyn VfsFile,
+    mut parts: &mut [IoSlice<'_>],
+    mut offset: u64,
+) -> io::Result<()> {
+    let mut left: usize = parts.iter().map(|p| p.len()).sum();
+    while left > 0 {
+        match f.write_vectored_at(parts, offset) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            // A file that says it wrote more than it was given has written all of it.
+            Ok(n) => {
+                let n = n.min(left);
+                IoSlice::advance_slices(&mut parts, n);
+                offset += n as u64;
+                left -= n;
             }
             Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
             Err(e) => return Err(e),

@@ -116,6 +116,20 @@ impl VfsFile for OsFile {
         std::os::windows::fs::FileExt::seek_write(&self.0, buf, offset)
     }
 
+    #[cfg(target_os = "linux")]
+    fn gathers(&self) -> bool {
+        true
+    }
+
+    #[cfg(target_os = "linux")]
+    fn write_vectored_at(&self, parts: &[io::IoSlice<'_>], offset: u64) -> io::Result<usize> {
+        /// As many parts as the system takes in one call.
+        const MOST: usize = 1024;
+        let parts = parts.get(..MOST).unwrap_or(parts);
+        let at = i64::try_from(offset).map_err(|_| io::Error::from(io::ErrorKind::FileTooLarge))?;
+        Ok(nix::sys::uio::pwritev(&self.0, parts, at)?)
+    }
+
     fn sync(&self) -> io::Result<()> {
         self.0.sync_data()
     }

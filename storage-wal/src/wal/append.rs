@@ -20,12 +20,7 @@ impl Wal {
         let shared = Arc::clone(&self.shared);
         let mut live = shared.live.write();
         for e in entries {
-            let pos = Pos {
-                segment: self.tail.name.seq,
-                offset: self.offset + self.pending.buf.len() as u64,
-            };
-            let crc = self.chain.crc;
-            self.push(kind::ENTRY, 0, |b| e.encode_raw(b));
+            let (pos, crc) = self.push_entry(e);
             // Checked before; a refusal here would be a bug, and the record would be refused at open.
             if let Err(why) = live.log.append(e.index, e.term, pos, crc) {
                 drop(live);
@@ -42,7 +37,7 @@ impl Wal {
             let commit = h.commit.max(self.snapshot.min(last));
             self.hs = HardState { commit, ..*h };
             let hs = self.hs;
-            self.push(kind::STATE, 0, |b| hs.encode_raw(b));
+            self.push(kind::STATE, 0, |b| hs.encode_raw(b), None);
         }
         Ok(())
     }
@@ -63,28 +58,46 @@ impl Wal {
         check_follows(entries, first.index, first_ok, last_ok, term)
     }
 
-    /// Encodes one record into the batch.
-    pub(super) fn push(&mut self, kind: u64, flags: u64, data: impl FnOnce(&mut Vec<u8>)) {
-        if self.pending.sealed
-            && let Some(e) = self.pending.last
-        {
-            self.chain
-                .set_end(&mut self.pending.buf, self.offset, e, false);
+    /// Encodes an entry into the batch. Returns its place, and the CRC chain before it.
+    pub(super) fn push_entry(&mut self, e: &Entry) -> (Pos, u32) {
+        let pos = Pos {
+            segment: self.tail.name.seq,
+            offset: self.offset + self.pending.frames.len(),
+        };
+        let crc = self.chain.crc;
+        self.push(kind::ENTRY, 0, |b| e.put_head(b), Some(&e.data));
+        (pos, crc)
+    }
+
+    /// Encodes one record into the batch: what `data` puts, then the payload.
+    pub(super) fn push(
+        &mut self,
+        kind: u64,
+        flags: u64,
+        data: impl FnOnce(&mut Vec<u8>),
+        payload: Option<&Bytes>,
+    ) {
+        let p = &mut self.pending;
+        match p.last {
+            Some(e) if p.sealed => self.chain.set_end(&mut p.frames, e, false),
+            Some(_) => {}
+            None => p.frames.gather = self.tail.file.gathers(),
         }
-        self.pending.sealed = false;
+        p.sealed = false;
         self.scratch.clear();
         data(&mut self.scratch);
         let r = Record {
             kind,
             data: Some(&self.scratch),
+            payload,
             flags,
             head: None,
         };
         let e = self
             .chain
-            .push(&mut self.pending.buf, self.offset, self.durable_seq, &r);
-        self.pending.last = Some(e);
-        self.pending.records += 1;
+            .push(&mut p.frames, self.offset, self.durable_seq, &r);
+        p.last = Some(e);
+        p.records += 1;
     }
 
     /// Makes durable all that was appended: one write, one fsync. Go: sync
@@ -97,25 +110,20 @@ impl Wal {
             return Ok(());
         };
         if !self.pending.sealed {
-            self.chain
-                .set_end(&mut self.pending.buf, self.offset, last, true);
+            self.chain.set_end(&mut self.pending.frames, last, true);
             self.pending.sealed = true;
         }
         self.write_pending()?;
         self.sync_tail()?;
-        self.offset += self.pending.buf.len() as u64;
+        let written = (self.pending.frames.len(), self.pending.records);
+        self.offset += written.0;
         (self.durable_seq, self.durable_hs) = (self.chain.seq, self.hs);
-        let written = (self.pending.buf.len() as u64, self.pending.records);
         let counters = &self.shared.counters;
         counters
             .wal_write_bytes
             .fetch_add(written.0, Ordering::Relaxed);
         counters.records.fetch_add(written.1, Ordering::Relaxed);
-        // A batch of unusual size must not keep its memory for ever.
-        if self.pending.buf.capacity() > 4 << 20 {
-            self.pending.buf = Vec::new();
-        }
-        self.pending.buf.clear();
+        self.pending.frames.clear();
         (self.pending.last, self.pending.sealed, self.pending.records) = (None, false, 0);
         {
             let mut live = self.shared.live.write();
@@ -129,7 +137,7 @@ impl Wal {
 
     /// Writes zeros behind a small batch into space that is only reserved; they become durable with it, and read as before.
     pub(super) fn zero_ahead(&mut self) -> Result<(), Error> {
-        let len = self.pending.buf.len() as u64;
+        let len = self.pending.frames.len();
         let end = self.offset + len;
         let ahead = self.options.zero_ahead.min(self.options.segment_size / 4);
         if end <= self.zeroed || len > ahead / 4 || !self.chain.protected {
@@ -151,7 +159,10 @@ impl Wal {
         self.zero_ahead()?;
         loop {
             let started = Instant::now();
-            let done = write_all_at(self.tail.file.as_ref(), &self.pending.buf, self.offset);
+            let done = self
+                .pending
+                .frames
+                .write_to(self.tail.file.as_ref(), self.offset);
             self.shared.counters.wal_write.observe(started.elapsed());
             let e = match done {
                 Ok(()) => {

@@ -149,7 +149,7 @@ pub(super) fn encode_head(
     metadata: &[u8],
     rest: &[(u64, &[u8])],
 ) -> Vec<u8> {
-    let mut buf = Vec::new();
+    let mut frames = Frames::default();
     let durable = chain.seq;
     let head = Head {
         version: VERSION,
@@ -158,29 +158,27 @@ pub(super) fn encode_head(
         log_id: chain.log_id,
     };
     let mut last = chain.push(
-        &mut buf,
+        &mut frames,
         0,
         durable,
         &Record {
             kind: kind::CRC,
-            data: None,
-            flags: 0,
             head: Some(head),
+            ..Record::default()
         },
     );
     for (kind, data) in [(kind::METADATA, metadata)].iter().chain(rest) {
         last = chain.push(
-            &mut buf,
+            &mut frames,
             0,
             durable,
             &Record {
                 kind: *kind,
                 data: Some(data),
-                flags: 0,
-                head: None,
+                ..Record::default()
             },
         );
     }
-    chain.set_end(&mut buf, 0, last, true);
-    buf
+    chain.set_end(&mut frames, last, true);
+    frames.into_bytes()
 }

@@ -84,20 +84,15 @@ impl Wal {
         self.make_room(false)?;
         let (chain, old) = (self.chain, self.hs);
         let commit = hs.commit.max(mark.index);
-        self.push(kind::SNAPSHOT, flags, |b| mark.encode_raw(b));
+        self.push(kind::SNAPSHOT, flags, |b| mark.encode_raw(b), None);
         let mut places = Vec::with_capacity(entries.len());
         for e in entries {
-            let pos = Pos {
-                segment: self.tail.name.seq,
-                offset: self.offset + self.pending.buf.len() as u64,
-            };
-            places.push((pos, self.chain.crc));
-            self.push(kind::ENTRY, 0, |b| e.encode_raw(b));
+            places.push(self.push_entry(e));
         }
         self.hs = HardState { commit, ..hs };
         if !self.hs.is_empty() {
             let hs = self.hs;
-            self.push(kind::STATE, 0, |b| hs.encode_raw(b));
+            self.push(kind::STATE, 0, |b| hs.encode_raw(b), None);
         }
         match self.sync() {
             Err(e @ Error::NoSpace { .. }) => {

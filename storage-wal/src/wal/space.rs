@@ -38,7 +38,7 @@ impl Wal {
             .file
             .len()
             .map_err(|e| Error::io("measure", &self.tail.path, e))?;
-        let used = self.offset + self.pending.buf.len() as u64;
+        let used = self.offset + self.pending.frames.len();
         let kept_back = if entries {
             (self.options.segment_size / 8).min(1 << 20)
         } else {

@@ -127,6 +127,11 @@ impl VfsFile for FaultyFile {
             .write(self.ino, buf.get(..n).unwrap_or(buf), offset)
     }
 
+    /// The parts come one by one, so that the power may fail between any two.
+    fn gathers(&self) -> bool {
+        true
+    }
+
     fn sync(&self) -> io::Result<()> {
         let allowed = self.fs.begin(OpKind::Sync, &self.path, 0);
         let mut d = self.fs.disk.lock();
