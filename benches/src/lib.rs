@@ -14,6 +14,7 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod bare;
 pub mod compare;
 pub mod counted;
 pub mod payload;

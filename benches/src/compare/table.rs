@@ -123,11 +123,16 @@ fn figure(r: &Record, driver: &str, metric: &Metric) -> String {
     match r.spread(driver, &metric.key) {
         Some(s) if r.rounds() == 1 => short(s.median),
         Some(s) => format!("{} ({})", short(s.median), range(s)),
-        None if r.drivers.iter().any(|d| d == driver) => {
+        None if r.drivers.iter().any(|d| d == driver) && !measures_others(r, driver) => {
             format!("– ({})", r.reason(driver).unwrap_or("not run"))
         }
         None => "–".into(),
     }
+}
+
+/// Whether a driver was measured, and just has no such figure.
+fn measures_others(r: &Record, driver: &str) -> bool {
+    r.reason(driver).is_none() && r.metrics.iter().any(|m| r.spread(driver, &m.key).is_some())
 }
 
 /// What is aimed at in a cell, as text to stand behind it.

@@ -1,5 +1,6 @@
 //! The log on disk: writers that each append a batch to a log of their own and sync, one after another. Each log is a directory, as each node has one.
 
+use benches::bare::{Bare, median};
 use benches::payload::payload;
 use bytes::Bytes;
 use peer_common::args::Wal;
@@ -89,6 +90,58 @@ impl Log {
     }
 }
 
+/// One writer's batches in turn with bare writes of as many bytes, in blocks of so many; the fewest rounds.
+const BLOCK: usize = 200;
+const ROUNDS: usize = 3;
+
+/// Against one write of exactly as many bytes and one fdatasync, into a file that was reserved and one that was filled with zeros and synced: the faster counts.
+fn against_bare(dir: &Path, a: &Wal, pool: &[Bytes]) -> Value {
+    let mut log = Log::open(dir, a.writers + 1, a.batch);
+    let len = DiskOptions::default().wal.segment_size;
+    let mut bare = [("reserved", false), ("zeroed", true)].map(|(name, zeroed)| {
+        Bare::create(&dir.join(name), len, zeroed).expect("--dir can be written to")
+    });
+    let began = Instant::now();
+    let (mut all, mut ratios) = ([vec![], vec![], vec![]], vec![]);
+    let (mut content, mut number) = (Vec::new(), 0);
+    while ratios.len() < ROUNDS || began.elapsed().as_secs_f64() < a.seconds {
+        let mut block = [vec![], vec![], vec![]];
+        for _ in 0..BLOCK {
+            let before = log.storage.stats().wal_write_bytes;
+            let begin = Instant::now();
+            log.append(pool);
+            block[0].push(begin.elapsed());
+            let bytes = log.storage.stats().wal_write_bytes - before;
+            if content.len() as u64 != bytes {
+                number += 1;
+                content = payload(number, usize::try_from(bytes).expect("a batch fits memory"));
+            }
+        }
+        for (file, times) in bare.iter_mut().zip(&mut block[1..]) {
+            for _ in 0..BLOCK {
+                times.push(file.write(&content).expect("there is room"));
+            }
+        }
+        ratios.push(ratio(&block));
+        all.iter_mut()
+            .zip(block)
+            .for_each(|(all, one)| all.extend(one));
+    }
+    ratios.sort_by(f64::total_cmp);
+    let micros = |times: &[Duration]| median(times).as_secs_f64() * 1e6;
+    json!({
+        "of_bare": ratio(&all),
+        "of_bare_blocks": [ratios.first(), ratios.last()],
+        "batch_bytes": content.len(),
+        "in_turn_us": {"ours": micros(&all[0]), "reserved": micros(&all[1]), "zeroed": micros(&all[2])},
+    })
+}
+
+/// The faster bare median over ours.
+fn ratio([ours, reserved, zeroed]: &[Vec<Duration>; 3]) -> f64 {
+    median(reserved).min(median(zeroed)).as_secs_f64() / median(ours).as_secs_f64()
+}
+
 pub(crate) fn run(a: &Wal) -> (Value, Value) {
     let folder = Folder(a.dir.join(format!("tickraft-{}", std::process::id())));
     fs::create_dir_all(&folder.0).expect("--dir can be written to");
@@ -132,6 +185,10 @@ pub(crate) fn run(a: &Wal) -> (Value, Value) {
     assert!(appends > 0, "nothing was appended within the window");
     let entries = appends * a.batch;
     let rate = json!({"seconds": a.seconds, "appends": appends, "per_second": entries as f64 / a.seconds, "cpu_seconds": elapsed.cpu_seconds});
+    let bare = match a.writers {
+        1 => against_bare(&folder.0, a, &pool),
+        _ => json!({}),
+    };
     let settings = json!({"files": "fallocated segments of 64,000,000 bytes", "mark": "written after each sync", "writers": "a directory each"});
-    (join([rate, percentiles]), join([settings, build()]))
+    (join([rate, percentiles, bare]), join([settings, build()]))
 }

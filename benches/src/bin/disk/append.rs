@@ -2,11 +2,13 @@
 //! one that was filled with zeros and synced. The three take turns in blocks, so that whatever else the machine does meets all of them.
 
 use crate::Failed;
+use crate::timed::{Spent, TimedFs};
+use benches::bare::{Bare, median};
 use benches::payload::payload;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use storage_wal::raftpb::{Entries, Entry, HardState};
-use storage_wal::vfs::{Mode, OsFs, Vfs, VfsFile};
 use storage_wal::{Options, Wal};
 
 #[derive(clap::Args)]
@@ -23,6 +25,9 @@ pub(crate) struct Args {
     /// Blocks of each.
     #[arg(long, default_value_t = 7)]
     blocks: usize,
+    /// Prints where ours spends it, too.
+    #[arg(long)]
+    profile: bool,
 }
 
 pub(crate) fn run(dir: &Path, a: &Args) -> Result<(), Failed> {
@@ -39,19 +44,30 @@ pub(crate) fn run(dir: &Path, a: &Args) -> Result<(), Failed> {
 }
 
 fn one(dir: &Path, a: &Args, size: usize, batch: u64) -> Result<(), Failed> {
-    let options = Options {
+    let spent = Arc::new(Spent::default());
+    let mut options = Options {
         reserve: 0,
         ..Options::default()
     };
+    if a.profile {
+        options.vfs = Arc::new(TimedFs(Arc::clone(&spent)));
+    }
+    let mut parts = [vec![], vec![], vec![], vec![]];
     let mut ours = Ours::create(&dir.join(format!("wal-{size}-{batch}")), &options)?;
     let mut bytes = 0;
-    let mut fallocated = Bare::create(dir.join("fallocated"), options.segment_size, false)?;
-    let mut zeroed = Bare::create(dir.join("zeroed"), options.segment_size, true)?;
+    let mut fallocated = Bare::create(&dir.join("fallocated"), options.segment_size, false)?;
+    let mut zeroed = Bare::create(&dir.join("zeroed"), options.segment_size, true)?;
     let (mut all, mut ratios) = ([vec![], vec![], vec![]], vec![]);
     for _ in 0..a.blocks {
         let mut block = [vec![], vec![], vec![]];
         for _ in 0..a.block {
-            let (took, written) = ours.batch(size, batch)?;
+            spent.take();
+            let (took, written, encode) = ours.batch(size, batch)?;
+            let of = spent.take().map(Duration::from_nanos);
+            parts
+                .iter_mut()
+                .zip([encode].into_iter().chain(of))
+                .for_each(|(all, one)| all.push(one));
             block[0].push(took);
             // The others write as many: numbers grow a little as the log does.
             bytes = written;
@@ -82,13 +98,14 @@ fn one(dir: &Path, a: &Args, size: usize, batch: u64) -> Result<(), Failed> {
         "{name:>18} {bytes:>9} {o:>10.1?} {f:>10.1?} {z:>10.1?}   {:.2} ({lo:.2} to {hi:.2})",
         f.min(z).as_secs_f64() / o.as_secs_f64()
     );
+    if a.profile {
+        let [encode, write, sync, mark] = parts.each_ref().map(|p| median(p));
+        println!(
+            "{:>18} encode {encode:.1?}, write {write:.1?}, fdatasync {sync:.1?}, mark {mark:.1?}",
+            ""
+        );
+    }
     Ok(())
-}
-
-fn median(times: &[Duration]) -> Duration {
-    let mut sorted = times.to_vec();
-    sorted.sort_unstable();
-    sorted.get(sorted.len() / 2).copied().unwrap_or_default()
 }
 
 struct Ours {
@@ -111,8 +128,8 @@ impl Ours {
         Ok(Self { wal, index: 0 })
     }
 
-    /// How long one batch took, and how many bytes it had on disk.
-    fn batch(&mut self, size: usize, batch: u64) -> Result<(Duration, usize), Failed> {
+    /// How long one batch took, how many bytes it had on disk, and how much of the time was for encoding.
+    fn batch(&mut self, size: usize, batch: u64) -> Result<(Duration, usize, Duration), Failed> {
         let entries: Entries = (self.index + 1..=self.index + batch)
             .map(|i| Entry::new(1, i, payload(i, size)))
             .collect();
@@ -120,65 +137,13 @@ impl Ours {
         let before = self.wal.stats().wal_write_bytes;
         let began = Instant::now();
         self.wal.append(&entries, None)?;
+        let encode = began.elapsed();
         self.wal.sync()?;
         let took = began.elapsed();
         Ok((
             took,
             usize::try_from(self.wal.stats().wal_write_bytes - before)?,
+            encode,
         ))
-    }
-}
-
-struct Bare {
-    path: PathBuf,
-    file: Box<dyn VfsFile>,
-    at: u64,
-    len: u64,
-    zeroed: bool,
-}
-
-impl Bare {
-    fn create(path: PathBuf, len: u64, zeroed: bool) -> Result<Self, Failed> {
-        let file = OsFs.open(&path, Mode::Create)?;
-        let mut bare = Self {
-            path,
-            file,
-            at: 0,
-            len,
-            zeroed,
-        };
-        bare.prepare()?;
-        Ok(bare)
-    }
-
-    /// A fresh file, as a segment is fresh.
-    fn prepare(&mut self) -> Result<(), Failed> {
-        self.file = OsFs.open(&self.path, Mode::Create)?;
-        self.at = 0;
-        if self.zeroed {
-            let zeros = vec![0; 1 << 20];
-            let mut at = 0;
-            while at < self.len {
-                at += self.file.write_at(&zeros, at)? as u64;
-            }
-        } else {
-            self.file.allocate(self.len)?;
-        }
-        Ok(self.file.sync()?)
-    }
-
-    fn write(&mut self, content: &[u8]) -> Result<Duration, Failed> {
-        if self.at + content.len() as u64 > self.len {
-            self.prepare()?;
-        }
-        let began = Instant::now();
-        let n = self.file.write_at(content, self.at)?;
-        self.file.sync()?;
-        let took = began.elapsed();
-        if n != content.len() {
-            return Err("a short write".into());
-        }
-        self.at += n as u64;
-        Ok(took)
     }
 }

@@ -8,6 +8,7 @@ mod append;
 mod open;
 mod process;
 mod restart;
+mod timed;
 
 use clap::{Parser, Subcommand};
 use std::path::{Path, PathBuf};

@@ -1,6 +1,6 @@
 //! The log on disk, against raft-engine.
 
-use super::{Bench, Case, Cores, LATENCIES, Size};
+use super::{Bench, Case, Cores, LATENCIES, Metric, PER_SECOND, Size, less, more};
 use crate::compare::targets::{Aim, Of, Target};
 
 /// Appends with a sync each, by payload, batch and writers.
@@ -9,18 +9,38 @@ pub(super) const BENCH: Bench = Bench {
     what: "Appends to a log on disk with a sync each. Ours keeps a directory for each writer, raft-engine one for all.",
     cores: Cores::Most,
     cases,
-    targets: &[Target {
-        id: "P5",
-        what: "append with sync, 1 and 16 writers, against raft-engine",
-        aim: Aim::AtLeast(1.0, "×"),
-        of: Of::Ratio {
-            bench: "wal",
-            rival: "raft-engine",
-            key: "per_second",
-            which: |_| true,
+    targets: &[
+        Target {
+            id: "P5",
+            what: "append with sync, 1 and 16 writers, against raft-engine",
+            aim: Aim::AtLeast(1.0, "×"),
+            of: Of::Ratio {
+                bench: "wal",
+                rival: "raft-engine",
+                key: "per_second",
+                which: |_| true,
+            },
         },
-    }],
+        Target {
+            id: "P5",
+            what: "append with sync, against one write and fdatasync of the same bytes, 1 writer",
+            aim: Aim::AtLeast(0.9, "×"),
+            of: Of::Figure {
+                bench: "wal",
+                key: "of_bare",
+                which: |_| true,
+            },
+        },
+    ],
 };
+
+/// What is measured with one writer: also how fast the same batches are beside bare writes of the same bytes.
+const ALONE: &[Metric] = &[
+    PER_SECOND,
+    less("p50_us", "µs p50"),
+    less("p99_us", "µs p99"),
+    more("of_bare", "of a bare write's speed"),
+];
 
 const LOGS: &[&str] = &["tickraft", "raft-engine"];
 
@@ -50,7 +70,7 @@ fn cases(size: Size, dir: &str) -> Vec<Case> {
             let series = format!("log, {payload} B, {writers} writers");
             cases.push(
                 case.plotted(series, "entries a sync", batch)
-                    .metrics(LATENCIES)
+                    .metrics(if writers == 1 { ALONE } else { LATENCIES })
                     .drivers(LOGS),
             );
         }
