@@ -183,8 +183,14 @@ pub(crate) fn run(a: &Wal) -> (Value, Value) {
     }
     let (appends, percentiles) = latencies.summary();
     assert!(appends > 0, "nothing was appended within the window");
-    let entries = appends * a.batch;
-    let rate = json!({"seconds": a.seconds, "appends": appends, "per_second": entries as f64 / a.seconds, "cpu_seconds": elapsed.cpu_seconds});
+    let per_second = appends as f64 / a.seconds;
+    let rate = json!({
+        "seconds": a.seconds,
+        "operations": appends,
+        "per_second": per_second,
+        "entries_per_second": per_second * a.batch as f64,
+        "cpu_seconds": elapsed.cpu_seconds,
+    });
     let bare = match a.writers {
         1 => against_bare(&folder.0, a, &pool),
         _ => json!({}),
