@@ -207,6 +207,9 @@ pub struct Stream {
     /// How long heartbeats are timed without a snapshot before each.
     #[arg(long, default_value_t = 1.0)]
     pub seconds: f64,
+    /// The receiver reads it and keeps nothing, instead of gathering it in memory.
+    #[arg(long, default_value_t = false, action = clap::ArgAction::Set)]
+    pub discard: bool,
 }
 
 impl Bench {
@@ -245,7 +248,7 @@ impl Bench {
                 "transport",
                 json!({"payload": a.payload, "entries": a.entries, "batch": a.batch}),
             ),
-            Self::Stream(a) => ("stream", json!({"mib": a.mib, "times": a.times})),
+            Self::Stream(a) => ("stream", json!({"mib": a.mib, "times": a.times, "discard": a.discard})),
         };
         let Value::Object(map) = value else {
             unreachable!("json! of a braced list is an object")

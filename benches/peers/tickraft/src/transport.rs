@@ -2,7 +2,7 @@
 
 use benches::payload::payload;
 use peer_common::args::Transport as Arguments;
-use peer_common::report::{build, join, median};
+use peer_common::report::{build, join, median, thread_cpu_seconds};
 use rawnode::raftpb::{Entry, Message, MessageType, Snapshot, SnapshotStatus};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -15,7 +15,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 use transport_tcp::frame::{self, Frames};
 use transport_tcp::slog::{Discard, Logger, o};
-use transport_tcp::{BoxError, Config, Handler, SnapshotSource, Transport};
+use transport_tcp::{BoxError, Config, Handler, SnapshotBody, SnapshotSource, Transport};
 
 const ROUNDS: u32 = 5;
 /// Messages made before the clock starts; message `i` is number `i % POOL`.
@@ -36,8 +36,9 @@ pub(crate) struct Sink {
     published: Padded,
     /// How long heartbeats took in ns; their commit is the moment they were sent.
     pub(crate) delays: Mutex<Vec<u64>>,
-    /// What a snapshot's body has, in bytes.
+    /// What a snapshot's body has, in bytes, and whether it is read and thrown away.
     body: u64,
+    discard: bool,
     pub(crate) taken: AtomicBool,
 }
 
@@ -46,7 +47,7 @@ pub(crate) struct Sink {
 struct Padded(AtomicU64);
 
 impl Sink {
-    fn new(started: Instant, pool: Vec<Message>, body: u64) -> Arc<Self> {
+    fn new(started: Instant, pool: Vec<Message>, (body, discard): (u64, bool)) -> Arc<Self> {
         Arc::new(Self {
             started,
             pool,
@@ -54,6 +55,7 @@ impl Sink {
             published: Padded(AtomicU64::new(0)),
             delays: Mutex::default(),
             body,
+            discard,
             taken: AtomicBool::new(false),
         })
     }
@@ -86,7 +88,8 @@ impl Handler for Sink {
             }
             MessageType::MsgSnap => {
                 let data = &m.snapshot.as_deref().expect("it has one").data;
-                assert_eq!(data.len() as u64, self.body, "the snapshot is whole");
+                let kept = if self.discard { 0 } else { self.body };
+                assert_eq!(data.len() as u64, kept, "the snapshot is whole");
             }
             _ => self.check(&m),
         }
@@ -108,6 +111,29 @@ impl Handler for Sink {
         Ok(Some(
             SnapshotSource::new(Sevens(self.body)).with_len(self.body),
         ))
+    }
+    fn receive_snapshot(
+        &self,
+        mut m: Message,
+        body: &mut SnapshotBody<'_>,
+    ) -> Result<Message, BoxError> {
+        if self.discard {
+            assert_eq!(drain(body)?, self.body, "the snapshot is whole");
+        } else {
+            body.append_to(&mut m)?;
+        }
+        Ok(m)
+    }
+}
+
+/// Reads to the end; how many bytes there were.
+pub(crate) fn drain(mut from: impl Read) -> std::io::Result<u64> {
+    let (mut buffer, mut total) = (vec![0; 2 * CHUNK], 0);
+    loop {
+        match from.read(&mut buffer)? {
+            0 => return Ok(total),
+            n => total += n as u64,
+        }
     }
 }
 
@@ -131,13 +157,14 @@ pub(crate) struct Pair {
 }
 
 impl Pair {
-    pub(crate) fn new(pool: &[Message], body: u64) -> Self {
+    /// `snapshot`: its length, and whether it is thrown away.
+    pub(crate) fn new(pool: &[Message], snapshot: (u64, bool)) -> Self {
         let log = Logger::root(Discard, o!());
         let started = Instant::now();
         let start = |id| {
-            let sink = Sink::new(started, pool.to_vec(), body);
+            let sink = Sink::new(started, pool.to_vec(), snapshot);
             let config = Config {
-                max_snapshot_bytes: body.max(1 << 30),
+                max_snapshot_bytes: snapshot.0.max(1 << 30),
                 ..Config::new(1, id)
             };
             let t = Transport::bind(config, "127.0.0.1:0", Arc::clone(&sink) as _, &log);
@@ -177,20 +204,30 @@ fn message(i: u64, a: &Arguments) -> Message {
     }
 }
 
-/// Repeats `work`, which says how many messages it did, for a time; messages a second.
-fn rate(length: Duration, mut work: impl FnMut() -> u64) -> f64 {
-    let (began, mut n) = (Instant::now(), 0);
+/// What one thread does alone.
+struct Alone {
+    per_second: f64,
+    /// By the processor time it had, which other load on the machine disturbs less.
+    cpu_ns: f64,
+}
+
+/// Repeats `work`, which says how many messages it did, for a time.
+fn alone(length: Duration, mut work: impl FnMut() -> u64) -> Alone {
+    let (began, cpu, mut n) = (Instant::now(), thread_cpu_seconds(), 0);
     while began.elapsed() < length {
         n += work();
     }
-    n as f64 / began.elapsed().as_secs_f64()
+    Alone {
+        per_second: n as f64 / began.elapsed().as_secs_f64(),
+        cpu_ns: (thread_cpu_seconds() - cpu) * 1e9 / n as f64,
+    }
 }
 
 /// Encoding and summing alone, as a writer does it: into one buffer, until that is long enough to be written.
-fn encode_alone(pool: &[Message], length: Duration) -> f64 {
+fn encode_alone(pool: &[Message], length: Duration) -> Alone {
     let mut wire = Vec::with_capacity(2 * CHUNK);
     let mut messages = pool.iter().cycle();
-    rate(length, || {
+    alone(length, || {
         wire.clear();
         let mut n = 0;
         while wire.len() < CHUNK {
@@ -203,7 +240,7 @@ fn encode_alone(pool: &[Message], length: Duration) -> f64 {
 }
 
 /// Summing and decoding alone, of payloads that are views of the blocks that they were read into.
-fn decode_alone(wire: &[u8], length: Duration) -> f64 {
+fn decode_alone(wire: &[u8], length: Duration) -> Alone {
     let mut frames = Frames::new(1 << 26);
     let mut payloads = Vec::new();
     let mut rest = wire;
@@ -217,7 +254,7 @@ fn decode_alone(wire: &[u8], length: Duration) -> f64 {
             payloads.push(p);
         }
     }
-    rate(length, || {
+    alone(length, || {
         for p in &payloads {
             black_box(frame::header(p));
             black_box(frame::decode(p.clone())).expect("it was encoded by us");
@@ -240,7 +277,7 @@ fn plain(chunk: &[u8], length: Duration) -> f64 {
                 }
             }
         });
-        rate(length, || {
+        alone(length, || {
             from.write_all(chunk).expect("loopback holds");
             1
         });
@@ -300,8 +337,8 @@ fn cpu() -> BTreeMap<String, f64> {
 
 #[derive(Default)]
 struct Rounds {
-    encode: Vec<f64>,
-    decode: Vec<f64>,
+    encode: Vec<Alone>,
+    decode: Vec<Alone>,
     plain: Vec<f64>,
     ours: Vec<f64>,
     messages: u64,
@@ -309,6 +346,19 @@ struct Rounds {
 }
 
 impl Rounds {
+    /// The slower half of the codec, in a round.
+    fn codec(&self, i: usize, of: impl Fn(&Alone) -> f64) -> (f64, f64) {
+        let (encode, decode) = (of(&self.encode[i]), of(&self.decode[i]));
+        (encode.min(decode), encode.max(decode))
+    }
+
+    /// The processor time of the codec's slower half, of that of the busiest thread: what the ratio is where each thread has a processor.
+    fn ratio_by_cpu(&self) -> f64 {
+        let busiest = self.cpu.values().copied().fold(0.0, f64::max) / self.messages as f64;
+        let rounds = 0..self.ours.len();
+        median(rounds.map(|i| self.codec(i, |a| a.cpu_ns).1)) / busiest
+    }
+
     fn ratio(&self, to: impl Fn(usize) -> f64) -> f64 {
         median(self.ours.iter().enumerate().map(|(i, r)| r / to(i)))
     }
@@ -322,7 +372,7 @@ pub(crate) fn run(a: &Arguments) -> (Value, Value) {
     }
     let bytes = wire.len() as f64 / POOL as f64;
     let some = wire.get(..CHUNK).unwrap_or(&wire);
-    let pair = Pair::new(&pool, 0);
+    let pair = Pair::new(&pool, (0, false));
     let length = Duration::from_secs_f64(a.seconds) / ROUNDS;
     let (mut sent, mut r) = (0, Rounds::default());
     through(&pair, a, &mut sent, length);
@@ -351,10 +401,13 @@ pub(crate) fn run(a: &Arguments) -> (Value, Value) {
         "seconds": a.seconds,
         "bytes_per_message": bytes,
         "per_second": median(r.ours.iter().copied()),
-        "encode_per_second": median(r.encode.iter().copied()),
-        "decode_per_second": median(r.decode.iter().copied()),
+        "encode_per_second": median(r.encode.iter().map(|a| a.per_second)),
+        "decode_per_second": median(r.decode.iter().map(|a| a.per_second)),
+        "encode_cpu_ns": median(r.encode.iter().map(|a| a.cpu_ns)),
+        "decode_cpu_ns": median(r.decode.iter().map(|a| a.cpu_ns)),
         "plain_socket_per_second": median(r.plain.iter().copied()),
-        "ratio_to_codec": r.ratio(|i| r.encode[i].min(r.decode[i])),
+        "ratio_to_codec": r.ratio(|i| r.codec(i, |a| a.per_second).0),
+        "ratio_to_codec_by_cpu": r.ratio_by_cpu(),
         "ratio_to_plain_socket": r.ratio(|i| r.plain[i]),
         "write_calls_per_1000_messages": 1000.0 * calls,
         "cpu_ns_per_message": r.cpu.values().sum::<f64>() / r.messages as f64,
