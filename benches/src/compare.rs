@@ -7,6 +7,7 @@
 pub mod cases;
 pub mod counts;
 pub mod drivers;
+pub mod library;
 pub mod machine;
 pub mod plots;
 pub mod results;

@@ -9,7 +9,7 @@
 use benches::compare::cases::{self, BENCHES, Case, Cores, Size};
 use benches::compare::drivers::{Answer, Built, DRIVERS, can_pin};
 use benches::compare::results::{Measured, Record, Results};
-use benches::compare::{machine, plots, table};
+use benches::compare::{library, machine, plots, table};
 use clap::{Parser, ValueEnum};
 use std::error::Error;
 use std::fs;
@@ -28,7 +28,7 @@ struct Args {
     /// Rounds; each runs every case on every library.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
-    /// Only these benches; what is kept of others stays.
+    /// Only these benches; what is kept of others stays. `build` takes minutes and runs only when it is named.
     #[arg(long, value_delimiter = ',', value_parser = bench_names())]
     only: Vec<String>,
     /// Only the cases whose names contain this.
@@ -101,7 +101,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         return Ok(());
     }
     let mut wanted = cases::all(size, &dir);
-    wanted.retain(|c| a.only.is_empty() || a.only.iter().any(|o| o == c.bench));
+    wanted.retain(|c| (a.only.is_empty() && !c.once) || a.only.iter().any(|o| o == c.bench));
     wanted.retain(|c| a.case.as_ref().is_none_or(|text| c.label.contains(text)));
     if wanted.is_empty() {
         return Err("--only and --case leave no case".into());
@@ -122,13 +122,16 @@ fn main() -> Result<(), Box<dyn Error>> {
     let start = Instant::now();
     for round in 1..=a.rounds {
         for (at, ((case, cores), record)) in rows.iter_mut().zip(&mut records).enumerate() {
+            if case.once && round > 1 {
+                continue;
+            }
             eprintln!(
                 "round {round} of {}, {}: {} ({cores} cores)",
                 a.rounds,
                 clock(start.elapsed().as_secs_f64()),
                 case.label
             );
-            run(case, *cores, record, &built, round as usize + at);
+            run(root, case, *cores, record, &built, round as usize + at);
         }
         // After each round: a run that is stopped has measured something.
         let table = write(&out, kept.clone(), records.clone(), &dir, &missing)?;
@@ -254,12 +257,16 @@ fn clock(seconds: f64) -> String {
 }
 
 /// One round of one case: each driver once, each time another first.
-fn run(case: &Case, cores: usize, record: &mut Record, built: &[Built], turn: usize) {
+fn run(root: &Path, case: &Case, cores: usize, record: &mut Record, built: &[Built], turn: usize) {
     let taking: Vec<_> = built.iter().filter(|b| case.has(&b.driver)).collect();
     for i in 0..taking.len() {
         let b = taking[(i + turn) % taking.len()];
         let start = Instant::now();
-        let answer = b.run(&case.arguments, cores);
+        let answer = if case.once {
+            library::cost(&b.driver, root)
+        } else {
+            b.run(&case.arguments, cores)
+        };
         if let Answer::Failed(reason) = &answer {
             eprintln!("failed: {}: {}: {reason}", b.driver.name, case.label);
         }

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::fmt;
 
+mod build;
 mod clients;
 mod codec;
 mod growth;
@@ -35,6 +36,7 @@ pub const BENCHES: &[Bench] = &[
     transport::MESSAGES,
     transport::STREAM,
     kv::BENCH,
+    build::BENCH,
 ];
 
 /// A bench that several drivers have.
@@ -141,6 +143,8 @@ pub struct Case {
     pub drivers: &'static [&'static str],
     /// Whether it is measured on the smallest number of processors only.
     pub fewest: bool,
+    /// Whether it is measured in one round only, by `compare` itself, and only when its bench is named.
+    pub once: bool,
 }
 
 /// A place in a plot.
@@ -170,6 +174,7 @@ impl Case {
             metrics: RATE,
             drivers: CORE,
             fewest: false,
+            once: false,
         }
     }
 
