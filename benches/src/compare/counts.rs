@@ -6,6 +6,14 @@ use crate::compare::targets::{Aim, Measured, Of, Target};
 /// Instructions a proposal, as `benches/instructions/run --record` wrote them.
 const INSTRUCTIONS: &str = include_str!("../../instructions/recorded.tsv");
 
+/// What a test bounds, and so no run can miss: the target, what, the bound, the test.
+pub const ASSERTED: &[(&str, &str, &str, &str)] = &[(
+    "P2",
+    "allocations a proposal beyond the payload's own",
+    "≤ 1.2 at B=1, ≤ 0.2 at B=16 and 256",
+    "`cargo test -p benches --test allocations`",
+)];
+
 /// Instructions a proposal.
 pub const TARGETS: &[Target] = &[
     instructions("instructions a proposal, `single`, B=1", 8_000.0, |_| {

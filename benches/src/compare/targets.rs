@@ -1,9 +1,9 @@
 //! What is aimed at, and whether it is met: worked out of the results, never written by hand.
 
 use crate::compare::cases::BENCHES;
+use crate::compare::counts;
 use crate::compare::results::{Record, Spread};
 use crate::compare::table::short;
-use std::fmt::Write as _;
 
 /// A bound on a figure, and the figure's unit.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -187,28 +187,34 @@ impl Target {
     }
 }
 
+/// 7 of P7.
+fn number(id: &str) -> u32 {
+    id.trim_start_matches('P').parse().unwrap_or(u32::MAX)
+}
+
 /// All targets, by number.
 #[must_use]
 pub fn all() -> Vec<Target> {
     let mut all: Vec<Target> = BENCHES.iter().flat_map(|b| b.targets).copied().collect();
-    all.extend_from_slice(crate::compare::counts::TARGETS);
-    all.sort_by_key(|t| {
-        t.id.trim_start_matches('P')
-            .parse::<u32>()
-            .unwrap_or(u32::MAX)
-    });
+    all.extend_from_slice(counts::TARGETS);
+    all.sort_by_key(|t| number(t.id));
     all
 }
 
-/// The table of targets as Markdown.
+/// The table of targets as Markdown. What a test asserts is not measured again.
 #[must_use]
 pub fn markdown(records: &[Record]) -> String {
     let mut out = String::from(
         "| | what | aimed at | measured, the worst case to the best | |\n|---|---|---|---|---|\n",
     );
-    for target in all() {
-        let _ = write!(out, "{}", target.row(records));
-    }
+    let measured = all().into_iter().map(|t| (number(t.id), t.row(records)));
+    let asserted = counts::ASSERTED.iter().map(|(id, what, bound, by)| {
+        let row = format!("| {id} | {what} | {bound} | asserted by {by} | |\n");
+        (number(id), row)
+    });
+    let mut rows: Vec<_> = measured.chain(asserted).collect();
+    rows.sort_by_key(|(number, _)| *number);
+    out.extend(rows.into_iter().map(|(_, row)| row));
     out
 }
 
