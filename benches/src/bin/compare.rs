@@ -97,7 +97,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         Results::load(&out)?
     };
     if a.report {
-        write(&out, kept, Vec::new(), &dir, &[])?;
+        println!("{}", write(&out, kept, Vec::new(), &dir, &[])?);
         return Ok(());
     }
     let mut wanted = cases::all(size, &dir);
