@@ -42,6 +42,12 @@ pub enum Error {
     /// The application did not do as it must with a Ready or a work, so the node's thread ended.
     #[error("the node has stopped: {0}")]
     Misuse(rawnode::Error),
+    /// The call would have waited for a node, and came from inside a node's turn: from an application that is called with Readies, a storage, a logger or a
+    /// tracer. That turn may be what it would have waited for. Nothing was asked; ask from another thread.
+    #[error(
+        "called from inside a node's turn, where nothing may wait for a node; nothing was asked"
+    )]
+    Inside,
     /// The core refused it. Nothing changed.
     #[error("{0}")]
     Raft(raft::Error),
@@ -74,7 +80,7 @@ impl PartialEq for Error {
     fn eq(&self, other: &Self) -> bool {
         use Error::*;
         match (self, other) {
-            (Stopped, Stopped) | (QueueFull, QueueFull) => true,
+            (Stopped, Stopped) | (QueueFull, QueueFull) | (Inside, Inside) => true,
             (ProposalDropped(a), ProposalDropped(b)) => a == b,
             (
                 Refused { index, reason },

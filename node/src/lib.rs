@@ -1,4 +1,4 @@
-//! A Raft node with a thread of its own, behind channels. Go: node.go
+//! A Raft node for many threads, behind channels. Go: node.go
 //!
 //! **Use this crate** for one group, or a few, in a threaded program: any thread proposes, one takes Readies, a ticker ticks. **Do not** use it for thousands of
 //! groups (a thread each) or in a simulator: `tickraft-rawnode` is the same without the thread.
@@ -149,10 +149,24 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! # Which thread does it
+//!
+//! Whatever is brought goes into a queue. Whoever finds nobody at work then does what is to be done, on its own thread; whoever finds somebody at work leaves it to them and returns. The node's own thread helps out.
+//! So nothing waits for a thread to wake, and no thread spins. Three ways, from the quickest for single proposals to the most patient with slow disks:
+//!
+//! | | a proposal to a node at rest | suits |
+//! |---|---|---|
+//! | [`NodeOptions::serve`]: the application is called with each Ready | is written and sent when `propose` returns | writes that are quick, or callers that may wait for one |
+//! | Readies from the channel, [`SyncWrites`](rawnode::SyncWrites) | wakes the application's thread | an application that writes and applies on a thread of its own |
+//! | the same with [`AsyncWrites`](rawnode::AsyncWrites) and an [`AppendThread`] | wakes that thread, which wakes two more | slow disks: heartbeats never wait for them |
+//!
+//! [`NodeOptions::callers_run`] off, the node's thread does all its work. Who has several things to propose uses [`Node::propose_batch`].
+//!
 //! # How it differs from Go's Node
 //!
 //! - [`propose`](Node::propose) returns a [`Ticket`] at once instead of blocking; proposals wait in a bounded queue, and those that wait together are replicated
 //!   together.
+//! - Turns of the run loop are taken by callers, see above.
 //! - The ticket of a configuration change tells of its refusal.
 //! - Go leaves the append thread to the application; here is [one](AppendThread), with group commit, full disks and failures thought through.
 //! - Who wants to know of a peer's message that the core refused says so at the start: [`NodeOptions::spawn_watched`]. Go panics or is silent.
@@ -162,6 +176,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod append;
+mod application;
 mod end;
 mod error;
 mod node;
@@ -170,11 +185,18 @@ mod ports;
 mod proposals;
 mod refused;
 mod run;
+mod runner;
+// All tests run twice.
 #[cfg(test)]
-mod tests;
+#[path = "tests/callers_run.rs"]
+mod callers_run;
+#[cfg(test)]
+#[path = "tests/own_thread.rs"]
+mod own_thread;
 mod ticket;
 
 pub use append::{AppendHost, AppendMonitor, AppendOptions, AppendThread};
+pub use application::Members;
 pub use error::Error;
 pub use node::Node;
 pub use options::{NodeOptions, restart_node, restart_node_async, start_node, start_node_async};

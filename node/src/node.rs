@@ -1,11 +1,12 @@
-//! The handle of a node's thread. Go: node.go (Node)
+//! The handle of a node. Go: node.go (Node)
 
 use crate::end::End;
 use crate::error::Error;
 use crate::options::NodeOptions;
 use crate::ports::{ConfChangeRequest, Ports, Proposal, StatusRequest, Stop};
 use crate::refused::OnRefused;
-use crate::run;
+use crate::run::{Core, OnReady};
+use crate::runner::{Runner, inside};
 use crate::ticket::{Ticket, promise};
 use bytes::Bytes;
 use crossbeam_channel::{Receiver, SendError, Sender, TrySendError};
@@ -21,17 +22,17 @@ use rawnode::raft::{Fault, Status};
 use rawnode::{AsyncWrites, Persisted, RawNode, StorageWrites, SyncWrites};
 use std::sync::Arc;
 use std::sync::atomic::{Ordering, fence};
-use std::thread::{JoinHandle, ThreadId};
+use std::thread::JoinHandle;
 
-/// A node with a thread of its own. A handle: clones share the node, and dropping the last one stops it. Go: Node
+/// A node that any thread may call. A handle: clones share the node, and dropping the last one stops it. Go: Node
 ///
 /// The application takes each [`Ready`](rawnode::Ready) from [`ready`](Node::ready), does what it says, and hands its
 /// [`Persisted`] to [`advance`](Node::advance); see [`rawnode`] for the order, which the types keep. `M` is
 /// [`AsyncWrites`] for nodes of [`start_node_async`](crate::start_node_async): they have no `advance`, and what works return when they are done goes back through
 /// [`deliver`](Node::deliver) or [`step`](Node::step).
 ///
-/// Calls may come from any thread. None blocks but where it says so, and none hangs when the thread ends: then all
-/// return how it [`ended`](Node::ended), and [`ready`](Node::ready) is closed.
+/// Calls may come from any thread. A call that finds nobody at work does what it brings itself, in microseconds, unless [`NodeOptions::callers_run`] says otherwise; so it may read the storage and
+/// log. None blocks for longer but where it says so, and none hangs when the node ends: then all return how it [`ended`](Node::ended), and [`ready`](Node::ready) is closed.
 ///
 /// There is no `advance` for a node that writes asynchronously:
 ///
@@ -59,9 +60,9 @@ struct Shared<M: StorageWrites> {
     tickc: Sender<()>,
     statusc: Sender<StatusRequest>,
     stopc: Sender<Stop>,
+    runner: Arc<Runner<M>>,
     end: Arc<End>,
     thread: Mutex<Option<JoinHandle<()>>>,
-    thread_id: ThreadId,
 }
 
 /// How many ticks may wait while the node is busy; etcd's number.
@@ -74,6 +75,7 @@ impl<M: StorageWrites> Node<M> {
         rn: RawNode<S, M>,
         options: NodeOptions,
         refused: Option<OnRefused>,
+        on_ready: Option<OnReady<S, M>>,
     ) -> Result<Self, Error> {
         let (id, logger) = (rn.raft().id(), rn.raft().logger().clone());
         let (propc, prop_rx) = crossbeam_channel::bounded(options.propose_queue.max(1));
@@ -89,17 +91,23 @@ impl<M: StorageWrites> Node<M> {
             propc: prop_rx,
             recvc: recv_rx,
             confc: conf_rx,
-            readyc: ready_tx,
+            readyc: ready_tx.clone(),
             advancec: advance_rx,
             tickc: tick_rx,
             statusc: status_rx,
             stopc: stop_rx,
         };
         let end = Arc::<End>::default();
-        let ended = Arc::clone(&end);
+        let (wakec, wake_rx) = crossbeam_channel::bounded(1);
+        let core = Box::new(Core::new(rn, ports, refused, on_ready));
+        let runner = Runner::new(id, core, options.callers_run, wakec, Arc::clone(&end));
+        let runner = Arc::new(runner);
         let thread = std::thread::Builder::new()
             .name(format!("raft-{id:x}"))
-            .spawn(move || run::main(rn, ports, refused, &ended))
+            .spawn({
+                let runner = Arc::clone(&runner);
+                move || runner.main(&wake_rx, &ready_tx)
+            })
             .map_err(|e| Error::Spawn(Arc::new(e)))?;
         Ok(Self(Arc::new(Shared {
             id,
@@ -112,8 +120,8 @@ impl<M: StorageWrites> Node<M> {
             tickc,
             statusc,
             stopc,
+            runner,
             end,
-            thread_id: thread.thread().id(),
             thread: Mutex::new(Some(thread)),
         })))
     }
@@ -165,7 +173,10 @@ impl<M: StorageWrites> Node<M> {
     #[doc(alias = "Tick")]
     pub fn tick(&self) -> Result<(), Error> {
         match self.0.tickc.try_send(()) {
-            Ok(()) => Ok(()),
+            Ok(()) => {
+                self.0.runner.work();
+                Ok(())
+            }
             Err(TrySendError::Full(())) => {
                 warn!(
                     self.0.logger,
@@ -200,6 +211,38 @@ impl<M: StorageWrites> Node<M> {
         promise.unless_lost(sent).map(Ticket::new)
     }
 
+    /// Proposes each of these, in order, as [`propose`](Node::propose) does, and only then looks at what to do: they are appended, written and replicated together. One result for each.
+    ///
+    /// ```
+    /// # use rawnode::raft::{Config, slog::{Discard, Logger, o}};
+    /// # let storage = storage_mem::MemoryStorage::new();
+    /// # let rn = rawnode::RawNode::new(Config::new(1, 42), storage, Logger::root(Discard, o!()), None).unwrap();
+    /// use tickraft_node::{Error, NodeOptions};
+    /// let node = NodeOptions { propose_queue: 2, ..NodeOptions::default() }.spawn(rn)?;
+    /// let results = node.propose_batch(["a", "b", "c"].map(Into::into));
+    /// assert!(results[0].is_ok() && results[1].is_ok());
+    /// assert_eq!(results[2].as_ref().err(), Some(&Error::QueueFull));
+    /// # node.stop();
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn propose_batch(
+        &self,
+        data: impl IntoIterator<Item = Bytes>,
+    ) -> Vec<Result<Ticket, Error>> {
+        let put = |data| {
+            let (completer, promise) = promise(&self.0.end);
+            let sent = self.put(Proposal::Data(data, completer));
+            promise.unless_lost(sent).map(Ticket::new)
+        };
+        let mut results: Vec<_> = data.into_iter().map(put).collect();
+        self.0.runner.work_on_proposals();
+        if let Err(e) = self.still_running() {
+            let lost = |r: Result<Ticket, Error>| r?.unless_lost(Err(e.clone()));
+            results = results.into_iter().map(lost).collect();
+        }
+        results
+    }
+
     /// Proposes a configuration change, in the queue of the proposals. When it is applied, call
     /// [`apply_conf_change`](Node::apply_conf_change). Go: ProposeConfChange
     ///
@@ -224,8 +267,8 @@ impl<M: StorageWrites> Node<M> {
     /// logged, and given to whoever asked for it with [`NodeOptions::spawn_watched`]. Go: Step
     ///
     /// # Errors
-    /// [`Error::Raft`] with [`raft::Error::StepLocalMsg`] for what only the node itself makes (Go ignores it silently); [`Error::QueueFull`] for a `MsgProp`; how the node
-    /// ended.
+    /// [`Error::Raft`] with [`raft::Error::StepLocalMsg`] for what only the node itself makes (Go ignores it silently); [`Error::QueueFull`] for a `MsgProp`, and for any
+    /// message from [inside a turn](Error::Inside); how the node ended.
     #[doc(alias = "Step")]
     pub fn step(&self, m: Message) -> Result<(), Error> {
         if is_local_msg(m.msg_type) && !is_local_msg_target(m.from) {
@@ -365,7 +408,11 @@ impl<M: StorageWrites> Node<M> {
     /// ```
     pub fn fail(&self, e: storage::Error) {
         // A stop that is under way already counts as well.
-        let _ = self.0.stopc.send(Stop::Failed(e));
+        let _ = match inside() {
+            true => self.0.stopc.try_send(Stop::Failed(e)).is_ok(),
+            false => self.0.stopc.send(Stop::Failed(e)).is_ok(),
+        };
+        self.0.runner.work();
         self.0.join();
     }
 
@@ -387,7 +434,7 @@ impl<M: StorageWrites> Node<M> {
     /// Stops the node and waits until its thread has ended, so that the storage is free. Every later call returns [`Error::Stopped`]; so
     /// do the tickets that have no answer yet. Stopping again does nothing. Go: Stop
     ///
-    /// Called from the node's own thread (by a storage, a logger) it does not wait.
+    /// Called from inside a turn (by a storage, a logger, an application that is called with Readies) it does not wait.
     #[doc(alias = "Stop")]
     pub fn stop(&self) {
         self.0.stop();
@@ -399,6 +446,12 @@ impl<M: StorageWrites> Node<M> {
         !self.0.stopc.is_empty()
     }
 
+    /// How many turns were taken.
+    #[cfg(test)]
+    pub(crate) fn turns(&self) -> usize {
+        self.0.runner.turns()
+    }
+
     /// How many requests the thread has yet to look at.
     #[cfg(test)]
     pub(crate) fn requests_pending(&self) -> usize {
@@ -406,27 +459,59 @@ impl<M: StorageWrites> Node<M> {
     }
 
     fn receive(&self, m: Message) -> Result<(), Error> {
-        let sent = self.0.recvc.send(m);
-        sent.map_err(|SendError(_)| self.0.end.error())
+        self.put_message(m)?;
+        self.0.runner.work();
+        Ok(())
     }
 
-    fn enqueue(&self, p: Proposal) -> Result<(), Error> {
-        match self.0.propc.try_send(p) {
-            Ok(()) => self.still_running(),
-            Err(TrySendError::Full(_)) => Err(Error::QueueFull),
-            Err(TrySendError::Disconnected(_)) => Err(self.0.end.error()),
+    fn put_message(&self, m: Message) -> Result<(), Error> {
+        let sent = match self.0.recvc.try_send(m) {
+            Ok(()) => true,
+            // Inside a turn nobody may wait: that node's turn may be what this one waits for.
+            Err(TrySendError::Full(_)) if inside() => return Err(Error::QueueFull),
+            Err(TrySendError::Full(m)) => {
+                // What is there may be this thread's own.
+                self.0.runner.work();
+                self.0.recvc.send(m).is_ok()
+            }
+            Err(TrySendError::Disconnected(_)) => false,
+        };
+        if sent {
+            Ok(())
+        } else {
+            Err(self.0.end.error())
         }
     }
 
+    fn enqueue(&self, p: Proposal) -> Result<(), Error> {
+        self.put(p)?;
+        self.0.runner.work_on_proposals();
+        self.still_running()
+    }
+
+    fn put(&self, p: Proposal) -> Result<(), Error> {
+        self.0.propc.try_send(p).map_err(|e| match e {
+            TrySendError::Full(_) => Error::QueueFull,
+            TrySendError::Disconnected(_) => self.0.end.error(),
+        })
+    }
+
+    /// For calls that wait for an answer.
     fn request<T>(&self, to: &Sender<T>, request: T) -> Result<(), Error> {
+        if inside() {
+            return Err(Error::Inside);
+        }
         match to.send(request) {
-            Ok(()) => self.still_running(),
+            Ok(()) => {
+                self.0.runner.work();
+                self.still_running()
+            }
             Err(SendError(_)) => Err(self.0.end.error()),
         }
     }
 
-    /// Whether what was just sent will be seen. The thread, when it ends, first sets the end and then empties the channels, with such a fence between:
-    /// either it finds what was sent, or the sender finds the end. Then the sender waits for the thread, after which what was not
+    /// Whether what was just sent will be seen. Whoever ends the node first sets the end and then empties the channels, with such a fence between:
+    /// either that finds what was sent, or the sender finds the end. Then the sender waits for the thread, which waits for whoever ends the node, after which what was not
     /// answered never will be.
     fn still_running(&self) -> Result<(), Error> {
         fence(Ordering::SeqCst);
@@ -447,8 +532,17 @@ impl Node<SyncWrites> {
     /// How the node ended. One that another node handed out ends this one with [`Error::Misuse`].
     #[doc(alias = "Advance")]
     pub fn advance(&self, persisted: Persisted) -> Result<(), Error> {
-        let sent = self.0.advancec.send(persisted);
-        sent.map_err(|SendError(_)| self.0.end.error())
+        match self.0.advancec.try_send(persisted) {
+            Ok(()) => {}
+            Err(TrySendError::Full(_)) if inside() => return Err(Error::Inside),
+            Err(TrySendError::Full(p)) => {
+                let sent = self.0.advancec.send(p);
+                sent.map_err(|SendError(_)| self.0.end.error())?;
+            }
+            Err(TrySendError::Disconnected(_)) => return Err(self.0.end.error()),
+        }
+        self.0.runner.work();
+        Ok(())
     }
 }
 
@@ -459,10 +553,20 @@ impl Node<AsyncWrites> {
     /// How the node ended.
     #[must_use = "the messages that are left are to be sent"]
     pub fn deliver(&self, mut responses: Vec<Message>) -> Result<Vec<Message>, Error> {
-        for m in responses.extract_if(.., |m| m.to == self.0.id) {
-            self.step(m)?;
-        }
+        self.step_all(responses.extract_if(.., |m| m.to == self.0.id))?;
         Ok(responses)
+    }
+
+    /// As [`step`](Node::step) for each; they are looked at together.
+    pub(crate) fn step_all(&self, responses: impl Iterator<Item = Message>) -> Result<(), Error> {
+        let put = |m: Message| match is_local_msg(m.msg_type) && !is_local_msg_target(m.from) {
+            true => Err(Error::Raft(raft::Error::StepLocalMsg)),
+            false => self.put_message(m),
+        };
+        let mut responses = responses;
+        let result = responses.try_for_each(put);
+        self.0.runner.work();
+        result
     }
 }
 
@@ -470,13 +574,14 @@ impl<M: StorageWrites> Shared<M> {
     fn stop(&self) {
         // Full: it is being stopped already. Disconnected: it is.
         let _ = self.stopc.try_send(Stop::Requested);
+        self.runner.work();
         self.join();
     }
 
     /// Waits until the thread, which is ending, has ended.
     fn join(&self) {
-        if std::thread::current().id() == self.thread_id {
-            return; // from inside a storage, logger or tracer: it ends when that returns
+        if inside() {
+            return; // from inside a storage, logger, tracer or application: it ends when that returns
         }
         // Whoever comes second waits for the lock, and so for the end, too.
         if let Some(t) = self.thread.lock().take() {

@@ -1,15 +1,16 @@
 //! Starting a node. Go: StartNode, RestartNode in node.go
 
+use crate::application::{Members, on_ready};
 use crate::error::Error;
 use crate::node::Node;
 use crate::refused::Refused;
 use rawnode::raft::slog::Logger;
 use rawnode::raft::storage::{self, Storage};
 use rawnode::raft::{Config, Peer, Tracer};
-use rawnode::{AsyncWrites, RawNode, StorageWrites};
+use rawnode::{AsyncWrites, Persisted, RawNode, Ready, StorageWrites};
 use std::sync::Arc;
 
-/// The sizes of a node's queues. They are allocated when it starts.
+/// The sizes of a node's queues, which are allocated when it starts, and on which thread it works.
 ///
 /// ```
 /// # let logger = rawnode::raft::slog::Logger::root(rawnode::raft::slog::Discard, rawnode::raft::slog::o!());
@@ -32,6 +33,10 @@ pub struct NodeOptions {
     pub propose_queue: usize,
     /// How many messages may wait to be taken, beyond which [`Node::step`] blocks. At least 1 (0 counts as 1); 136 bytes each. Default 1024.
     pub receive_queue: usize,
+    /// Whether a call that finds nobody at work does what it brings on its own thread, rather than wake the node's: a step of the core, microseconds. It then reads the
+    /// storage and logs on the caller's thread, so **hold no lock there that the storage, the logger or the tracer takes**. `false` leaves all to the node's thread, at the price of a wake-up each
+    /// time. Default `true`.
+    pub callers_run: bool,
 }
 
 impl Default for NodeOptions {
@@ -39,6 +44,7 @@ impl Default for NodeOptions {
         Self {
             propose_queue: 4096,
             receive_queue: 1024,
+            callers_run: true,
         }
     }
 }
@@ -54,11 +60,11 @@ impl NodeOptions {
         S: Storage + Send + 'static,
         M: StorageWrites,
     {
-        Node::spawn(rn, self, None)
+        Node::spawn(rn, self, None, None)
     }
 
     /// As [`spawn`](NodeOptions::spawn), and asks what to do when the core refuses a peer's message: go on (`Ok`), or end the node with a [`Fault`](rawnode::raft::Fault) (`Err`). The
-    /// function runs on the node's thread, so that nothing comes after a refusal that it does not know of; it must not wait for the node.
+    /// function runs inside the turn, so that nothing comes after a refusal that it does not know of; it must not wait for the node.
     ///
     /// A refused message changed nothing, and one odd message is no reason to stop. But a peer whose commit index is beyond this node's log, at this node's term or later, counts on entries that this
     /// node has acknowledged: its storage is an old copy, and what it says next may cost the group a committed write.
@@ -96,7 +102,63 @@ impl NodeOptions {
         S: Storage + Send + 'static,
         M: StorageWrites,
     {
-        Node::spawn(rn, self, Some(Box::new(refused)))
+        Node::spawn(rn, self, Some(Box::new(refused)), None)
+    }
+
+    /// As [`spawn`](NodeOptions::spawn), and calls the application with each [`Ready`] instead of handing it through [`Node::ready`], which only tells of the end then. It does what the Ready says and
+    /// returns its [`Persisted`], for which the node is advanced; an error ends the node with a [`Fault`](rawnode::raft::Fault).
+    ///
+    /// Nothing is handed from thread to thread: with [`callers_run`](NodeOptions::callers_run) a proposal to a node that nobody is busy with is written, sent and, in a group of one, applied when
+    /// [`propose`](Node::propose) returns. While one thread is inside, others leave what they bring in the queues and return; what came meanwhile is taken, and written, together. Who must not wait for a
+    /// write (a ticker beside a slow disk, an asynchronous runtime) takes Readies from the channel instead.
+    ///
+    /// The application must not wait for any node: calls that would, such as [`Node::status`], return [`Error::Inside`] there, and [`Node::step`] to a node whose queue is full returns
+    /// [`Error::QueueFull`], a message lost. It may hold handles of its node and its peers; they live until the node is [stopped](Node::stop).
+    ///
+    /// ```
+    /// # use rawnode::raftpb::{ConfState, Snapshot, SnapshotMetadata};
+    /// # let storage = storage_mem::MemoryStorage::new();
+    /// # let conf_state = ConfState { voters: vec![1], ..ConfState::default() };
+    /// # let metadata = SnapshotMetadata { conf_state, ..SnapshotMetadata::default() };
+    /// # storage.apply_snapshot(&Snapshot { metadata, ..Snapshot::default() })?;
+    /// # let logger = rawnode::raft::slog::Logger::root(rawnode::raft::slog::Discard, rawnode::raft::slog::o!());
+    /// use rawnode::{RawNode, raft::Config, raftpb::{Message, unmarshal_conf_change}, storage::Writer};
+    /// use tickraft_node::NodeOptions;
+    ///
+    /// let rn = RawNode::new(Config::new(1, 42), storage.clone(), logger, None)?;
+    /// let (applied, state) = std::sync::mpsc::channel();
+    /// let mut log = storage;
+    /// let send = |m: Message| unreachable!("a group of one has nobody to send {m:?} to");
+    /// let node = NodeOptions::default().serve(rn, move |mut rd, members| {
+    ///     rd.drain_messages().for_each(send);
+    ///     Writer::append(&mut log, rd.write())?;
+    ///     let mut p = rd.persisted();
+    ///     p.drain_messages().for_each(send);
+    ///     for e in p.committed_entries() {
+    ///         match unmarshal_conf_change(e) {
+    ///             Ok(Some(cc)) => drop(members.apply_conf_change(&cc)),
+    ///             _ => drop(applied.send(e.data.clone())),
+    ///         }
+    ///     }
+    ///     Ok(p)
+    /// })?;
+    /// node.campaign()?;
+    /// node.propose("set x=1".into())?;
+    /// assert_eq!(state.iter().nth(1), Some("set x=1".into()), "after the leader's own entry");
+    /// node.stop();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`spawn`](NodeOptions::spawn).
+    pub fn serve<S: Storage + Send + 'static>(
+        self,
+        rn: RawNode<S>,
+        application: impl FnMut(Ready, &mut Members<'_>) -> Result<Persisted, storage::Error>
+        + Send
+        + 'static,
+    ) -> Result<Node, Error> {
+        Node::spawn(rn, self, None, Some(on_ready(application)))
     }
 }
 

@@ -1,8 +1,8 @@
-//! The thread's ends of the channels. Go: struct node
+//! The core's ends of the channels. Go: struct node
 
 use crate::ticket::{Accepted, Completer};
 use bytes::Bytes;
-use crossbeam_channel::{Receiver, Select, Sender};
+use crossbeam_channel::{Receiver, Sender};
 use rawnode::StorageWrites;
 use rawnode::raft::Status;
 use rawnode::raft::raftpb::{ConfChangeV2, ConfState, Entries, Entry, Message};
@@ -44,55 +44,5 @@ impl<M: StorageWrites> Ports<M> {
         self.propc.try_iter().for_each(drop);
         self.confc.try_iter().for_each(drop);
         self.statusc.try_iter().for_each(drop);
-    }
-}
-
-/// Waits for whatever comes next. Made once, because making one allocates.
-pub(crate) struct Waiter<'a, M: StorageWrites> {
-    ports: &'a Ports<M>,
-    select: Select<'a>,
-    /// Where `propc` is in `select`, while proposals are taken.
-    propc: Option<usize>,
-    /// Where `readyc` is in `select`, while a Ready waits for room.
-    readyc: Option<usize>,
-}
-
-impl<'a, M: StorageWrites> Waiter<'a, M> {
-    pub(crate) fn new(ports: &'a Ports<M>) -> Self {
-        let mut select = Select::new();
-        select.recv(&ports.recvc);
-        select.recv(&ports.advancec);
-        select.recv(&ports.tickc);
-        select.recv(&ports.confc);
-        select.recv(&ports.statusc);
-        select.recv(&ports.stopc);
-        Self {
-            ports,
-            select,
-            propc: None,
-            readyc: None,
-        }
-    }
-
-    /// Blocks until there is something to do. Proposals count only where they are taken, and room for a Ready only where one waits.
-    /// Go: the select of run
-    pub(crate) fn wait(&mut self, proposals: bool, ready: bool) {
-        match (proposals, self.propc) {
-            (true, None) => self.propc = Some(self.select.recv(&self.ports.propc)),
-            (false, Some(i)) => {
-                self.select.remove(i);
-                self.propc = None;
-            }
-            _ => {}
-        }
-        match (ready, self.readyc) {
-            (true, None) => self.readyc = Some(self.select.send(&self.ports.readyc)),
-            (false, Some(i)) => {
-                self.select.remove(i);
-                self.readyc = None;
-            }
-            _ => {}
-        }
-        self.select.ready();
     }
 }

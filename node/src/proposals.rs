@@ -5,7 +5,7 @@ use crate::ports::Proposal;
 use crate::ticket::{Accepted, Completer};
 use bytes::Bytes;
 use rawnode::raft;
-use rawnode::raft::raftpb::{Entries, Entry};
+use rawnode::raft::raftpb::{Entries, Entry, NO_LIMIT};
 use rawnode::raft::storage::Storage;
 use rawnode::raft::{DropReason, Outcome};
 use rawnode::{RawNode, StorageWrites};
@@ -72,8 +72,13 @@ impl Proposals {
             };
         }
         let entries: Entries = self.entries.drain(..).collect();
-        let result = rn.propose_entries(entries.clone());
-        if result == Err(raft::Error::ProposalDropped(DropReason::UncommittedSize)) {
+        // Kept only where it may be needed: entries that are shared are copied to be numbered.
+        let limited = rn.max_uncommitted_entries_size() != NO_LIMIT;
+        let kept = limited.then(|| entries.clone());
+        let result = rn.propose_entries(entries);
+        if result == Err(raft::Error::ProposalDropped(DropReason::UncommittedSize))
+            && let Some(entries) = kept
+        {
             // The quota has no room for all of them. Go, which takes them one by one, fills it.
             return self.propose_each(entries.iter().map(|e| e.data.clone()), rn);
         }

@@ -1,55 +1,20 @@
-//! The thread: takes what came, then makes one Ready of it all. Go: node.go (run)
+//! A turn: takes what came, then makes one Ready of it all. Go: node.go (run)
 
-use crate::end::End;
 use crate::error::Error;
-use crate::ports::{ConfChangeRequest, Ports, Stop, Waiter};
+use crate::ports::{ConfChangeRequest, Ports, Stop};
 use crate::proposals::Proposals;
 use crate::refused::{OnRefused, Refused};
+use crate::runner::Engine;
 use crossbeam_channel::TryRecvError;
 use rawnode::raft;
 use rawnode::raft::raftpb::{
-    Message, MessageType, NONE, SnapshotStatus, is_local_msg, is_local_msg_target,
+    ConfChangeV2, ConfState, Message, MessageType, NONE, SnapshotStatus, is_local_msg,
+    is_local_msg_target,
 };
-use rawnode::raft::slog::{debug, error, info, warn};
-use rawnode::raft::storage::Storage;
-use rawnode::raft::{DropReason, Outcome, WriteMode};
+use rawnode::raft::slog::{Logger, debug, info, warn};
+use rawnode::raft::storage::{self, Storage};
+use rawnode::raft::{DropReason, Outcome, Status, WriteMode};
 use rawnode::{RawNode, StorageWrites};
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{Ordering, fence};
-
-/// The thread's life, whatever ends it.
-pub(crate) fn main<S: Storage, M: StorageWrites>(
-    rn: RawNode<S, M>,
-    ports: Ports<M>,
-    refused: Option<OnRefused>,
-    end: &End,
-) {
-    let mut run = Run {
-        refused,
-        ..Run::new(rn)
-    };
-    // Whatever a panic leaves half done is not looked at again, but for the storage's lock and the like, which drop as ever.
-    let result = catch_unwind(AssertUnwindSafe(|| run.run(&ports)));
-    let (error, status) = match result {
-        Ok(Ok(())) => (Error::Stopped, None),
-        Ok(Err(e)) => {
-            error!(run.rn.raft().logger(), "raft.node: {:x} {}", run.id, e);
-            let status = matches!(e, Error::Fault(_)).then(|| run.rn.status());
-            (e, status)
-        }
-        Err(panic) => {
-            let what = panic_text(&*panic);
-            (Error::Panicked(what.into()), None)
-        }
-    };
-    end.set(error, status);
-    // See Node::still_running.
-    fence(Ordering::SeqCst);
-    ports.empty();
-    // Proposals that were being taken when it ended learn of it, too, now that the end is set.
-    drop(ports);
-    drop(run);
-}
 
 pub(crate) fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
     panic
@@ -60,7 +25,7 @@ pub(crate) fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
 }
 
 /// What a turn found.
-enum Turn {
+pub(crate) enum Turn {
     /// Something to do: there may be more.
     Busy,
     /// Nothing: wait.
@@ -69,64 +34,132 @@ enum Turn {
     Stopped,
 }
 
+/// An application that is called with each Ready; see [`NodeOptions::serve`](crate::NodeOptions::serve).
+pub(crate) type OnReady<S, M> =
+    Box<dyn FnMut(&mut Member<S, M>, <M as StorageWrites>::Ready) -> Result<(), Error> + Send>;
+
+/// The node as a member of its group.
+pub(crate) struct Member<S: Storage, M: StorageWrites> {
+    id: u64,
+    pub(crate) rn: RawNode<S, M>,
+    /// Whether this node was removed under the leader that it knows. Go: propc = nil
+    removed: bool,
+}
+
+impl<S: Storage, M: StorageWrites> Member<S, M> {
+    /// Go: the confc arm
+    pub(crate) fn apply_conf_change(&mut self, cc: &ConfChangeV2) -> Result<ConfState, Error> {
+        let was_member = self.rn.raft().progress(self.id).is_some();
+        let cs = self.rn.apply_conf_change(cc)?;
+        let voter = cs.voters.contains(&self.id) || cs.voters_outgoing.contains(&self.id);
+        // A node may be a member without knowing while it catches up; only one that was removed takes no proposals.
+        if was_member && self.rn.raft().progress(self.id).is_none() && !voter {
+            self.removed = true;
+        }
+        Ok(cs)
+    }
+
+    /// Nothing can be done any more.
+    pub(crate) fn fail(&mut self, e: storage::Error) -> Result<(), Error> {
+        self.rn.fail(e);
+        match self.rn.fault() {
+            Some(f) => Err(f.clone().into()),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The core and its queues.
+pub(crate) struct Core<S: Storage, M: StorageWrites> {
+    run: Run<S, M>,
+    ports: Ports<M>,
+}
+
+impl<S: Storage, M: StorageWrites> Core<S, M> {
+    pub(crate) fn new(
+        rn: RawNode<S, M>,
+        ports: Ports<M>,
+        refused: Option<OnRefused>,
+        on_ready: Option<OnReady<S, M>>,
+    ) -> Self {
+        let run = Run {
+            refused,
+            on_ready,
+            ..Run::new(rn)
+        };
+        Self { run, ports }
+    }
+}
+
+impl<S: Storage + Send, M: StorageWrites> Engine for Core<S, M> {
+    fn turn(&mut self) -> Result<Turn, Error> {
+        self.run.turn(&self.ports)
+    }
+    fn blocked(&self) -> bool {
+        self.run.blocked
+    }
+    fn application_busy(&self) -> bool {
+        self.run.blocked || self.run.outstanding
+    }
+    fn logger(&self) -> &Logger {
+        self.run.member.rn.raft().logger()
+    }
+    fn status(&self) -> Status {
+        self.run.member.rn.status()
+    }
+    fn empty(&self) {
+        self.ports.empty();
+    }
+}
+
 struct Run<S: Storage, M: StorageWrites> {
     id: u64,
-    rn: RawNode<S, M>,
+    member: Member<S, M>,
     proposals: Proposals,
     /// The leader that was known in the last turn.
     lead: u64,
-    /// Whether this node was removed under that leader. Go: propc = nil
-    removed: bool,
     /// Whether a Ready is out that must be advanced past first.
     outstanding: bool,
     /// Whether a Ready waits for the one before to be taken.
     blocked: bool,
     refused: Option<OnRefused>,
+    /// The application, where it is called and not handed its Readies.
+    on_ready: Option<OnReady<S, M>>,
 }
 
 impl<S: Storage, M: StorageWrites> Run<S, M> {
     fn new(rn: RawNode<S, M>) -> Self {
+        let id = rn.raft().id();
         Self {
-            id: rn.raft().id(),
-            rn,
+            id,
+            member: Member {
+                id,
+                rn,
+                removed: false,
+            },
             proposals: Proposals::default(),
             lead: NONE,
-            removed: false,
             outstanding: false,
             blocked: false,
             refused: None,
-        }
-    }
-
-    fn run(&mut self, ports: &Ports<M>) -> Result<(), Error> {
-        let mut waiter = Waiter::new(ports);
-        loop {
-            match self.turn(ports)? {
-                Turn::Busy => {}
-                Turn::Idle => waiter.wait(self.lead != NONE, self.blocked),
-                Turn::Stopped => return Ok(()),
-            }
+            on_ready: None,
         }
     }
 
     /// Takes what waits in each channel, then hands out one Ready. A hand-over between threads costs microseconds, a look into an empty
     /// channel nanoseconds; so as much as can be goes into each.
+    #[doc(alias = "run")]
     fn turn(&mut self, ports: &Ports<M>) -> Result<Turn, Error> {
         match ports.stopc.try_recv() {
             Ok(Stop::Requested) | Err(TryRecvError::Disconnected) => return Ok(Turn::Stopped),
-            Ok(Stop::Failed(e)) => {
-                self.rn.fail(e);
-                if let Some(f) = self.rn.fault() {
-                    return Err(f.clone().into());
-                }
-            }
+            Ok(Stop::Failed(e)) => self.member.fail(e)?,
             Err(TryRecvError::Empty) => {}
         }
         // Only those that are here now, so that whatever their callers gave the node before them is seen before them.
         let (asked, proposed) = (ports.statusc.len(), ports.propc.len());
         let mut busy = false;
         if let Ok(p) = ports.advancec.try_recv() {
-            M::advance(&mut self.rn, p)?;
+            M::advance(&mut self.member.rn, p)?;
             self.outstanding = false;
             busy = true;
         }
@@ -137,7 +170,7 @@ impl<S: Storage, M: StorageWrites> Run<S, M> {
         }
         // One a turn, so that after a pause messages are looked at between the ticks that piled up.
         if ports.tickc.try_recv().is_ok() {
-            self.rn.tick()?;
+            self.member.rn.tick()?;
             busy = true;
         }
         for cc in ports.confc.try_iter() {
@@ -150,7 +183,7 @@ impl<S: Storage, M: StorageWrites> Run<S, M> {
             busy |= proposed > 0;
         }
         for r in ports.statusc.try_iter().take(asked) {
-            r.0.complete(Ok(Box::new(self.rn.status())));
+            r.0.complete(Ok(Box::new(self.member.rn.status())));
             busy = true;
         }
         busy |= self.hand_out(ports)?;
@@ -162,7 +195,7 @@ impl<S: Storage, M: StorageWrites> Run<S, M> {
         let (msg_type, from, term) = (m.msg_type, m.from, m.term);
         let result = match msg_type {
             // Node::step lets local messages pass from storage threads only, so these are the handle's own.
-            MessageType::MsgHup => self.rn.campaign(),
+            MessageType::MsgHup => self.member.rn.campaign(),
             MessageType::MsgUnreachable => self.report_unreachable(from),
             MessageType::MsgSnapStatus => {
                 let status = if m.reject {
@@ -170,9 +203,9 @@ impl<S: Storage, M: StorageWrites> Run<S, M> {
                 } else {
                     SnapshotStatus::Finish
                 };
-                self.rn.report_snapshot(from, status)
+                self.member.rn.report_snapshot(from, status)
             }
-            _ => self.rn.step(m),
+            _ => self.member.rn.step(m),
         };
         match result {
             Ok(_) => Ok(()),
@@ -180,17 +213,17 @@ impl<S: Storage, M: StorageWrites> Run<S, M> {
             // Those of a node that was just removed: as ordinary as can be.
             Err(e @ raft::Error::StepPeerNotFound) => {
                 debug!(
-                    self.rn.raft().logger(),
+                    self.member.rn.raft().logger(),
                     "raft.node: {:x} ignored {} from {:x}: {}", self.id, msg_type, from, e
                 );
                 Ok(())
             }
             Err(e) => {
                 warn!(
-                    self.rn.raft().logger(),
+                    self.member.rn.raft().logger(),
                     "raft.node: {:x} ignored {} from {:x}: {}", self.id, msg_type, from, e
                 );
-                let own_term = self.rn.raft().hard_state().term;
+                let own_term = self.member.rn.raft().hard_state().term;
                 self.watch(&Refused {
                     from,
                     msg_type,
@@ -209,51 +242,40 @@ impl<S: Storage, M: StorageWrites> Run<S, M> {
         let Some(refused) = self.refused.as_mut().filter(|_| from_peer) else {
             return Ok(());
         };
-        let Err(e) = refused(r) else { return Ok(()) };
-        self.rn.fail(e);
-        match self.rn.fault() {
-            Some(f) => Err(f.clone().into()),
-            None => Ok(()),
+        match refused(r) {
+            Ok(()) => Ok(()),
+            Err(e) => self.member.fail(e),
         }
     }
 
     /// As in Go, which takes it for a response, one about an unknown node is ignored.
     fn report_unreachable(&mut self, id: u64) -> Result<Outcome, raft::Error> {
-        if self.rn.raft().progress(id).is_none() {
+        if self.member.rn.raft().progress(id).is_none() {
             return Ok(Outcome::Dropped(DropReason::NoProgress));
         }
-        self.rn.report_unreachable(id)
+        self.member.rn.report_unreachable(id)
     }
 
-    /// Go: the confc arm
     fn apply_conf_change(&mut self, r: ConfChangeRequest) -> Result<(), Error> {
         let ConfChangeRequest(cc, completer) = r;
-        let was_member = self.rn.raft().progress(self.id).is_some();
-        let result = self.rn.apply_conf_change(&cc);
-        if let Ok(cs) = &result {
-            let voter = cs.voters.contains(&self.id) || cs.voters_outgoing.contains(&self.id);
-            // A node may be a member without knowing while it catches up; only one that was removed takes no proposals.
-            if was_member && self.rn.raft().progress(self.id).is_none() && !voter {
-                self.removed = true;
-            }
-        }
+        let result = self.member.apply_conf_change(&cc);
         let fault = match &result {
-            Err(raft::Error::Fault(f)) => Err(f.clone().into()),
+            Err(Error::Fault(f)) => Err(Error::Fault(f.clone())),
             _ => Ok(()),
         };
-        completer.complete(result.map_err(Error::from));
+        completer.complete(result);
         fault
     }
 
     /// Go: the lines on the leader at the top of the loop
     fn follow_lead(&mut self) {
-        let ss = self.rn.raft().soft_state();
+        let ss = self.member.rn.raft().soft_state();
         if self.lead == ss.lead {
             return;
         }
         let (id, old, new) = (self.id, self.lead, ss.lead);
-        let term = self.rn.raft().hard_state().term;
-        let logger = self.rn.raft().logger();
+        let term = self.member.rn.raft().hard_state().term;
+        let logger = self.member.rn.raft().logger();
         if new == NONE {
             info!(
                 logger,
@@ -271,37 +293,40 @@ impl<S: Storage, M: StorageWrites> Run<S, M> {
             );
         }
         self.lead = new;
-        self.removed = false;
+        self.member.removed = false;
     }
 
     /// Go: the propc arm
     fn take_proposals(&mut self, ports: &Ports<M>, proposed: usize) -> Result<(), Error> {
         for p in ports.propc.try_iter().take(proposed) {
-            if self.removed {
+            if self.member.removed {
                 // Go lets them wait until another leader is known; here they learn why they would.
                 Proposals::refuse(p, DropReason::NotMember);
             } else {
-                self.proposals.take(p, &mut self.rn)?;
+                self.proposals.take(p, &mut self.member.rn)?;
             }
         }
-        self.proposals.flush(&mut self.rn)
+        self.proposals.flush(&mut self.member.rn)
     }
 
     /// Go: the readyc arm
     fn hand_out(&mut self, ports: &Ports<M>) -> Result<bool, Error> {
-        if self.outstanding || !self.rn.has_ready() {
+        if self.outstanding || !self.member.rn.has_ready() {
             self.blocked = false;
             return Ok(false);
         }
-        self.blocked = ports.readyc.is_full();
+        self.blocked = self.on_ready.is_none() && ports.readyc.is_full();
         if self.blocked {
             return Ok(false);
         }
-        let Some(rd) = self.rn.ready()? else {
+        let Some(rd) = self.member.rn.ready()? else {
             return Ok(false);
         };
+        if let Some(on_ready) = &mut self.on_ready {
+            return on_ready(&mut self.member, rd).map(|()| true);
+        }
         self.outstanding = M::MODE == WriteMode::Sync;
-        // There is room, and only this thread fills it. Disconnected means that the handles are going: the next turn sees it.
+        // There is room, and only whoever takes a turn fills it. Disconnected means that the handles are going: the next turn sees it.
         let _ = ports.readyc.try_send(rd);
         Ok(true)
     }

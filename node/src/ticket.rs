@@ -68,6 +68,11 @@ impl Ticket {
         Self(promise)
     }
 
+    /// As [`Promise::unless_lost`].
+    pub(crate) fn unless_lost(self, sent: Result<(), Error>) -> Result<Self, Error> {
+        self.0.unless_lost(sent).map(Self)
+    }
+
     /// Blocks until it is known. While no leader is known a proposal waits: bound the wait with
     /// [`wait_timeout`](Ticket::wait_timeout) where that may last.
     ///

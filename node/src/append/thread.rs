@@ -162,10 +162,8 @@ impl<W: Writer, H: AppendHost> AppendLoop<W, H> {
         if !theirs.is_empty() {
             self.host.send(std::mem::take(theirs));
         }
-        for m in own.drain(..) {
-            // An error says that the node has ended; the next look at it tells how.
-            let _ = self.node.step(m);
-        }
+        // An error says that the node has ended; the next look at it tells how.
+        let _ = self.node.step_all(own.drain(..));
     }
 
     /// A node that was stopped leaves a log that is as good as ever; one that ended otherwise may not.

@@ -8,7 +8,7 @@ use std::thread;
 
 pub(super) fn spawn_async(c: Config, s: &MemoryStorage) -> Node<AsyncWrites> {
     let rn = RawNode::new_async(c, s.clone(), Lines::default().logger(), None).unwrap();
-    NodeOptions::default().spawn(rn).unwrap()
+    options().spawn(rn).unwrap()
 }
 
 pub(super) fn take_async(n: &Node<AsyncWrites>) -> AsyncReady {
@@ -195,4 +195,33 @@ fn a_dropped_work_ends_the_node() {
         result == Err(end) || result == Ok(Accepted::Forwarded { to: 2 }),
         "{result:?}"
     );
+}
+
+/// Nobody turns in circles while a Ready waits for room, or when there is nothing to do.
+#[test]
+fn a_node_that_waits_takes_no_turns() {
+    let s = storage(&[1]);
+    let n = spawn_async(config(1), &s);
+    n.campaign().unwrap();
+    until_applied(&n, &s, 1);
+    for x in ["a", "b"] {
+        n.propose(x.into()).unwrap().wait().unwrap();
+    }
+    // One is in the channel, one waits for room. Now and then the node's thread looks for what callers have left to it.
+    for blocked in [true, false] {
+        let before = n.turns();
+        for _ in 0..2000 {
+            thread::yield_now();
+        }
+        let taken = n.turns() - before;
+        assert!(taken < 200, "{taken} turns for nothing, blocked: {blocked}");
+        if blocked {
+            until_applied(&n, &s, 2);
+            while !silent(&n) {
+                if let Some(w) = take_async(&n).append {
+                    append(&n, &s, w);
+                }
+            }
+        }
+    }
 }

@@ -80,7 +80,7 @@ fn everyone_stops_at_once() {
 fn stop_releases_whoever_waits() {
     let o = NodeOptions {
         receive_queue: 1,
-        ..NodeOptions::default()
+        ..options()
     };
     let (n, gate) = hanging(o, OnRead::Read, &Lines::default());
     let beat = || Message {
@@ -168,7 +168,7 @@ fn the_last_handle_stops_the_node() {
 #[test]
 fn a_failing_storage_ends_the_node_for_everyone() {
     let lines = Lines::default();
-    let (n, gate) = hanging(NodeOptions::default(), OnRead::Fail, &lines);
+    let (n, gate) = hanging(options(), OnRead::Fail, &lines);
     let ticket = n.propose("waiting".into()).unwrap();
     let waiting = [
         blocked(&n, |_| ticket.wait().map(drop)),
@@ -225,7 +225,7 @@ fn tickets_learn_of_a_fault() {
 #[test]
 fn a_panic_ends_the_node_for_everyone() {
     let lines = Lines::default();
-    let (n, gate) = hanging(NodeOptions::default(), OnRead::Panic, &lines);
+    let (n, gate) = hanging(options(), OnRead::Panic, &lines);
     let ticket = n.propose("waiting".into()).unwrap();
     let waiting = [
         blocked(&n, |_| ticket.wait().map(drop)),
@@ -261,7 +261,7 @@ fn a_panic_while_proposals_are_taken() {
         }
     }
     let rn = RawNode::new(config(1), storage(&[1, 2]), Logger::root(Bomb, o!()), None).unwrap();
-    let n = NodeOptions::default().spawn(rn).unwrap();
+    let n = options().spawn(rn).unwrap();
     let tickets: Vec<_> = (0..3).map(|_| n.propose("x".into()).unwrap()).collect();
     follow(&n, 1);
     for t in tickets {
@@ -307,7 +307,7 @@ fn the_nodes_own_thread_may_stop_it() {
         None,
     )
     .unwrap();
-    let n = NODE.get_or_init(|| NodeOptions::default().spawn(rn).unwrap());
+    let n = NODE.get_or_init(|| options().spawn(rn).unwrap());
     follow(n, 1);
     while n.ready().recv().is_ok() {}
     assert_eq!(n.ended(), Some(Error::Stopped));
@@ -340,10 +340,12 @@ fn a_stop_from_inside_and_one_from_outside() {
         None,
     )
     .unwrap();
-    let n = NODE.get_or_init(|| NodeOptions::default().spawn(rn).unwrap());
-    follow(n, 1);
+    let n = NODE.get_or_init(|| options().spawn(rn).unwrap());
+    // On a thread of its own: whoever brings the message may be inside.
+    let following = thread::spawn(|| follow(n, 1));
     INSIDE.wait();
     n.stop();
+    following.join().unwrap();
     assert_eq!(n.ended(), Some(Error::Stopped));
 }
 

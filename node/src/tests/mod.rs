@@ -8,6 +8,7 @@ mod end;
 mod group;
 mod proposals;
 mod refused;
+mod served;
 mod slow_disk;
 mod start;
 mod ticks;
@@ -26,6 +27,14 @@ use rawnode::{RawNode, Ready, StorageWrites};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use storage_mem::MemoryStorage;
+
+/// As the tests of this round have it; see `lib.rs`.
+fn options() -> NodeOptions {
+    NodeOptions {
+        callers_run: super::CALLERS_RUN,
+        ..NodeOptions::default()
+    }
+}
 
 /// No test waits so long unless it fails.
 const LONG: Duration = Duration::from_secs(60);
@@ -93,7 +102,7 @@ impl Drain for Lines {
 }
 
 fn spawn<S: Storage + Send + 'static>(c: Config, s: S) -> Node {
-    spawn_with(NodeOptions::default(), c, s)
+    spawn_with(options(), c, s)
 }
 
 fn spawn_with<S: Storage + Send + 'static>(o: NodeOptions, c: Config, s: S) -> Node {

@@ -133,7 +133,7 @@ fn each_proposers_order_is_kept() {
 fn a_full_queue_says_so_at_once() {
     let o = NodeOptions {
         propose_queue: 3,
-        ..NodeOptions::default()
+        ..options()
     };
     let n = spawn_with(o, config(1), storage(&[1]));
     let waiting: Vec<_> = (0..3).map(|_| n.propose("x".into()).unwrap()).collect();

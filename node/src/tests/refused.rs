@@ -27,7 +27,7 @@ fn watched(seen: &Seen) -> Node {
             _ => Ok(()),
         }
     };
-    NodeOptions::default().spawn_watched(rn, watch).unwrap()
+    options().spawn_watched(rn, watch).unwrap()
 }
 
 fn heartbeat(from: u64, term: u64, commit: u64) -> Message {

@@ -276,7 +276,7 @@ fn local_messages_do_not_come_from_peers() {
 fn what_is_refused_is_logged() {
     let lines = Lines::default();
     let rn = RawNode::new(config(1), storage(&[1, 2]), lines.logger(), None).unwrap();
-    let n = NodeOptions::default().spawn(rn).unwrap();
+    let n = options().spawn(rn).unwrap();
     let m = |from, t| Message {
         to: 1,
         from,

@@ -46,7 +46,7 @@ fn a_tick_is_a_tick() {
 #[test]
 fn a_tick_that_finds_no_room_says_so_and_returns() {
     let lines = Lines::default();
-    let (n, gate) = hanging(NodeOptions::default(), OnRead::Read, &lines);
+    let (n, gate) = hanging(options(), OnRead::Read, &lines);
     for _ in 0..128 {
         n.tick().unwrap();
     }
@@ -70,7 +70,7 @@ fn a_change_of_leader_is_logged_as_etcd_does() {
     let lines = Lines::default();
     let s = storage(&[1, 2, 3]);
     let rn = RawNode::new(config(1), s, lines.logger(), None).unwrap();
-    let n = NodeOptions::default().spawn(rn).unwrap();
+    let n = options().spawn(rn).unwrap();
     let heartbeat = |from, term| {
         let m = Message {
             to: 1,

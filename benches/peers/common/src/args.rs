@@ -114,6 +114,9 @@ pub struct Node {
     pub payload: u64,
     #[arg(long, default_value_t = 5.0)]
     pub seconds: f64,
+    /// Hand what is to be written and applied to another thread through a channel, where the library has another way as well.
+    #[arg(long)]
+    pub channel: bool,
 }
 
 #[derive(Debug, Args)]

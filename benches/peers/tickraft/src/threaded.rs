@@ -1,11 +1,11 @@
 //! The threaded Node: proposals in flight from one thread until applied on the proposer's node, over an in-memory network.
 //!
-//! A thread a node handles its Readys as the documentation of [`node`] says; what it sends it gives to the receiver's [`Node::step`], a bounded queue. The proposer
-//! keeps `window` proposals in flight; a proposal's latency ends when the leader's thread has applied it.
+//! A node calls its application with each Ready ([`NodeOptions::serve`]) on whichever thread has work for it; what it sends it gives to the receiver's [`Node::step`]. Another thread ticks. The proposer
+//! keeps `window` proposals in flight and proposes what has become free together; a proposal's latency ends when the leader's application has applied it.
 
 use benches::payload::{Applied, mix};
 use bytes::Bytes;
-use crossbeam_channel::{Receiver, Sender, select, tick, unbounded};
+use crossbeam_channel::{Receiver, Sender, tick, unbounded};
 use node::{Error, Node, NodeOptions};
 use peer_common::args::{self, Clients, OneNode};
 use peer_common::latency::Latencies;
@@ -14,11 +14,11 @@ use rawnode::raft::slog::{Discard, Logger, o};
 use rawnode::raft::{Config, StateType};
 use rawnode::raftpb::{ConfState, EntryType, Message, Snapshot};
 use rawnode::storage::Writer;
-use rawnode::{Persisted, RawNode};
+use rawnode::{Persisted, RawNode, Ready};
 use serde_json::{Value, json};
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 use storage_mem::MemoryStorage;
@@ -32,7 +32,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// What a command of the `clients` bench carries; the rival's are empty.
 const COMMAND: u64 = 16;
 
-fn new_node(id: u64, nodes: u64, config: &Config) -> (Node, MemoryStorage) {
+/// A member of a group of so many, and its log.
+fn new_raw(id: u64, nodes: u64, config: &Config) -> (RawNode<MemoryStorage>, MemoryStorage) {
     let log = MemoryStorage::new();
     let mut first = Snapshot::default();
     first.metadata.conf_state = ConfState {
@@ -45,17 +46,98 @@ fn new_node(id: u64, nodes: u64, config: &Config) -> (Node, MemoryStorage) {
         ..config.clone()
     };
     let raw = RawNode::new(config, log.clone(), Logger::root(Discard, o!()), None);
-    let node = NodeOptions::default().spawn(raw.expect("the configuration is valid"));
-    (node.expect("a thread starts"), log)
+    (raw.expect("the configuration is valid"), log)
+}
+
+/// Nodes in one process; a network of function calls.
+struct Group {
+    nodes: Arc<[OnceLock<Node>]>,
+    /// The last applied index of every node.
+    indexes: Arc<[AtomicU64]>,
+    applied: Vec<Arc<Mutex<Applied>>>,
+    /// The ticker, and the applications that take Readies from a channel.
+    threads: Vec<thread::JoinHandle<()>>,
+}
+
+impl Group {
+    /// `done` hears how many more proposals node 1 has applied. The applications are called with their Readies, or, with `channel`, have a thread each.
+    fn start(config: &Config, size: usize, done: &Sender<(u64, Instant)>, a: &args::Node) -> Self {
+        let mut group = Self {
+            nodes: (0..a.nodes).map(|_| OnceLock::new()).collect(),
+            indexes: (0..a.nodes).map(|_| AtomicU64::new(0)).collect(),
+            applied: Vec::new(),
+            threads: Vec::new(),
+        };
+        let options = NodeOptions {
+            propose_queue: (a.window as usize).max(NodeOptions::default().propose_queue),
+            ..NodeOptions::default()
+        };
+        let mut hosts = Vec::new();
+        for id in 1..=a.nodes {
+            let (raw, log) = new_raw(id, a.nodes, config);
+            let applied = Arc::new(Mutex::new(Applied::new(size)));
+            group.applied.push(Arc::clone(&applied));
+            let mut host = Host {
+                id,
+                log,
+                peers: Arc::clone(&group.nodes),
+                applied,
+                indexes: Arc::clone(&group.indexes),
+                compacted: 0,
+                done: (id == 1).then(|| done.clone()),
+            };
+            let node = if a.channel {
+                hosts.push(host);
+                options.spawn(raw)
+            } else {
+                options.serve(raw, move |rd, _| Ok(host.handle(rd)))
+            };
+            let node = node.expect("a thread starts");
+            group.nodes[(id - 1) as usize].get_or_init(|| node);
+        }
+        let serving = hosts.into_iter().map(|h| thread::spawn(|| h.serve()));
+        group.threads.extend(serving);
+        let nodes = Arc::clone(&group.nodes);
+        group.threads.push(thread::spawn(move || {
+            for _ in tick(TICK) {
+                if nodes.iter().any(|n| n.wait().tick().is_err()) {
+                    return;
+                }
+            }
+        }));
+        group
+    }
+
+    fn leader(&self) -> &Node {
+        self.nodes[0].wait()
+    }
+
+    /// Panics unless every node has applied all that was proposed, and nothing else ended it.
+    fn stop(self, proposed: u64) {
+        let last = self.indexes[0].load(Ordering::Acquire);
+        wait_for("all have applied all", || {
+            let mut indexes = self.indexes.iter();
+            indexes.all(|i| i.load(Ordering::Acquire) >= last)
+        });
+        for n in &*self.nodes {
+            n.wait().stop();
+            assert_eq!(n.wait().ended(), Some(Error::Stopped));
+        }
+        for t in self.threads {
+            t.join().expect("it reported before");
+        }
+        for applied in self.applied {
+            applied.lock().expect("as above").check(proposed);
+        }
+    }
 }
 
 /// A node's application.
 struct Host {
-    node: Node,
+    id: u64,
     log: MemoryStorage,
-    peers: Vec<Node>,
-    applied: Applied,
-    /// The last applied index of every node.
+    peers: Arc<[OnceLock<Node>]>,
+    applied: Arc<Mutex<Applied>>,
     indexes: Arc<[AtomicU64]>,
     compacted: u64,
     /// Where the proposer hears how many more of its proposals are applied.
@@ -63,26 +145,24 @@ struct Host {
 }
 
 impl Host {
-    /// Handles Readys until the node is stopped.
-    fn serve(mut self) -> Applied {
-        let ticks = tick(TICK);
-        let ready = self.node.ready().clone();
-        loop {
-            select! {
-                recv(ready) -> rd => {
-                    let Ok(mut rd) = rd else { return self.applied };
-                    self.send(rd.drain_messages());
-                    if !rd.write().is_empty() {
-                        Writer::append(&mut self.log, rd.write()).expect("it follows the log");
-                    }
-                    let mut p = rd.persisted();
-                    self.send(p.drain_messages());
-                    self.apply(&p);
-                    if self.node.advance(p).is_err() {
-                        return self.applied;
-                    }
-                }
-                recv(ticks) -> _ => drop(self.node.tick()),
+    fn handle(&mut self, mut rd: Ready) -> Persisted {
+        self.send(rd.drain_messages());
+        if !rd.write().is_empty() {
+            Writer::append(&mut self.log, rd.write()).expect("it follows the log");
+        }
+        let mut p = rd.persisted();
+        self.send(p.drain_messages());
+        self.apply(&p);
+        p
+    }
+
+    /// Handles Readies from the channel until the node is stopped.
+    fn serve(mut self) {
+        let node = self.peers[(self.id - 1) as usize].wait().clone();
+        while let Ok(rd) = node.ready().recv() {
+            let p = self.handle(rd);
+            if node.advance(p).is_err() {
+                return;
             }
         }
     }
@@ -90,22 +170,24 @@ impl Host {
     fn send(&self, messages: impl Iterator<Item = Message>) {
         for m in messages {
             // A stopped node takes no more.
-            let _ = self.peers[(m.to - 1) as usize].step(m);
+            let _ = self.peers[(m.to - 1) as usize].wait().step(m);
         }
     }
 
     fn apply(&mut self, p: &Persisted) {
-        let before = self.applied.count();
-        for e in p.committed_entries() {
-            if e.get_type() == EntryType::Normal && !e.data.is_empty() {
-                self.applied.apply(&e.data);
-            }
-        }
         let Some(last) = p.committed_entries().last() else {
             return;
         };
-        self.indexes[(self.node.id() - 1) as usize].store(last.index, Ordering::Release);
-        let more = self.applied.count() - before;
+        let mut applied = self.applied.lock().expect("nobody panics holding it");
+        let before = applied.count();
+        for e in p.committed_entries() {
+            if e.get_type() == EntryType::Normal && !e.data.is_empty() {
+                applied.apply(&e.data);
+            }
+        }
+        let more = applied.count() - before;
+        drop(applied);
+        self.indexes[(self.id - 1) as usize].store(last.index, Ordering::Release);
         if let Some(done) = &self.done
             && more > 0
         {
@@ -150,7 +232,7 @@ struct Proposer {
 impl Proposer {
     fn run(mut self, from: Instant, to: Instant, latencies: &Latencies) -> u64 {
         while Instant::now() < to {
-            while self.begun.len() < self.window && self.propose() {}
+            self.propose();
             let n = self.done.recv_timeout(PATIENCE).expect("commits go on");
             self.finish(n, from, to, latencies);
             while let Ok(n) = self.done.try_recv() {
@@ -164,17 +246,15 @@ impl Proposer {
         self.proposed
     }
 
-    /// Whether there was room.
-    fn propose(&mut self) -> bool {
+    /// Fills the window.
+    fn propose(&mut self) {
         let now = Instant::now();
-        match self.node.propose(payload(self.proposed, self.size)) {
-            Ok(_ticket) => {
-                self.begun.push_back(now);
-                self.proposed += 1;
-                true
-            }
-            Err(Error::QueueFull) if !self.begun.is_empty() => false,
-            Err(e) => panic!("{e}"),
+        let free = self.window - self.begun.len();
+        let next = self.proposed..self.proposed + free as u64;
+        for proposed in (self.node).propose_batch(next.map(|i| payload(i, self.size))) {
+            proposed.expect("the queue is as long as the window");
+            self.begun.push_back(now);
+            self.proposed += 1;
         }
     }
 
@@ -201,26 +281,11 @@ fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
-fn measure(nodes: u64, window: u64, size: u64, seconds: f64) -> (Value, Value) {
+pub(crate) fn node(a: &args::Node) -> (Value, Value) {
     let config = crate::with_heartbeat(1, 1);
-    let (handles, logs): (Vec<_>, Vec<_>) =
-        (1..=nodes).map(|id| new_node(id, nodes, &config)).unzip();
-    let indexes: Arc<[AtomicU64]> = (0..nodes).map(|_| AtomicU64::new(0)).collect();
     let (done, applied) = unbounded();
-    let host = |(node, log): (Node, MemoryStorage)| {
-        let host = Host {
-            done: (node.id() == 1).then(|| done.clone()),
-            node,
-            log,
-            peers: handles.clone(),
-            applied: Applied::new(size as usize),
-            indexes: Arc::clone(&indexes),
-            compacted: 0,
-        };
-        thread::spawn(move || host.serve())
-    };
-    let hosts: Vec<_> = handles.iter().cloned().zip(logs).map(host).collect();
-    let leader = &handles[0];
+    let group = Group::start(&config, a.payload as usize, &done, a);
+    let leader = group.leader();
     leader.campaign().expect("it may");
     let status = || leader.status().expect("it runs").basic;
     wait_for("node 1 leads", || {
@@ -228,16 +293,16 @@ fn measure(nodes: u64, window: u64, size: u64, seconds: f64) -> (Value, Value) {
     });
     let term = status().hard_state.term;
 
-    let length = Duration::from_secs_f64(seconds);
+    let length = Duration::from_secs_f64(a.seconds);
     let from = Instant::now() + (length / 5).max(Duration::from_millis(200));
     let to = from + length;
     let latencies = Latencies::new(1);
     let proposer = Proposer {
         node: leader.clone(),
-        window: window as usize,
-        size: size as usize,
+        window: a.window as usize,
+        size: a.payload as usize,
         done: applied,
-        begun: VecDeque::with_capacity(window as usize),
+        begun: VecDeque::with_capacity(a.window as usize),
         proposed: 0,
     };
     let (elapsed, proposed) = thread::scope(|scope| {
@@ -247,43 +312,43 @@ fn measure(nodes: u64, window: u64, size: u64, seconds: f64) -> (Value, Value) {
         thread::sleep(to.saturating_duration_since(Instant::now()));
         (clock.stop(), proposing.join().expect("it reported before"))
     });
-    let last = indexes[0].load(Ordering::Acquire);
-    wait_for("all have applied all", || {
-        indexes.iter().all(|i| i.load(Ordering::Acquire) >= last)
-    });
     assert_eq!(
         status().hard_state.term,
         term,
         "an election disturbed the run"
     );
-    handles.iter().for_each(Node::stop);
-    for host in hosts {
-        host.join().expect("it reported before").check(proposed);
-    }
+    group.stop(proposed);
     let (operations, percentiles) = latencies.summary();
     assert!(operations > 0, "nothing was applied within the window");
-    let rate = json!({"seconds": seconds, "operations": operations, "per_second": operations as f64 / seconds, "cpu_seconds": elapsed.cpu_seconds});
-    let how = json!({"proposers": "one thread", "network": "Node::step of the receiver"});
+    let rate = json!({"seconds": a.seconds, "operations": operations, "per_second": operations as f64 / a.seconds, "cpu_seconds": elapsed.cpu_seconds});
+    let application = match a.channel {
+        true => "a thread a node takes Readies from the channel",
+        false => "called with Readies by whoever brings work",
+    };
+    let how = json!({"proposers": "one thread", "network": "Node::step of the receiver", "application": application});
     (
         join([rate, percentiles]),
         join([crate::settings(&config), how]),
     )
 }
 
-pub(crate) fn node(a: &args::Node) -> (Value, Value) {
-    measure(a.nodes, a.window, a.payload, a.seconds)
-}
-
 /// A client waits for its answer before its next command, so clients are a window.
 pub(crate) fn clients(a: &Clients) -> (Value, Value) {
-    let (figures, settings) = measure(a.nodes, a.clients, COMMAND, a.seconds);
+    let (figures, settings) = node(&args::Node {
+        nodes: a.nodes,
+        window: a.clients,
+        payload: COMMAND,
+        seconds: a.seconds,
+        channel: false,
+    });
     (figures, join([settings, json!({"command_bytes": COMMAND})]))
 }
 
 /// The shape of etcd's BenchmarkOneNode.
 pub(crate) fn one_node(a: &OneNode) -> (Value, Value) {
     let config = crate::with_heartbeat(1, 1);
-    let (node, mut log) = new_node(1, 1, &config);
+    let (raw, mut log) = new_raw(1, 1, &config);
+    let node = NodeOptions::default().spawn(raw).expect("a thread starts");
     let clock = Clock::start();
     node.campaign().expect("it may");
     let proposer = node.clone();

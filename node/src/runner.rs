@@ -1,0 +1,290 @@
+//! Who takes the node's turns: the caller that brings something, or the node's own thread. Go: the goroutine of node.go's run
+
+use crate::end::End;
+use crate::error::Error;
+use crate::run::{Turn, panic_text};
+use crossbeam_channel::{Receiver, Select, Sender};
+use parking_lot::{Mutex, MutexGuard};
+use rawnode::StorageWrites;
+use rawnode::raft::Status;
+use rawnode::raft::slog::{Logger, error};
+use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering, fence};
+
+/// The core with the ends of its queues, whatever its storage.
+pub(crate) trait Engine: Send {
+    /// Looks at what waits.
+    fn turn(&mut self) -> Result<Turn, Error>;
+    /// Whether a Ready waits for the one before to be taken.
+    fn blocked(&self) -> bool;
+    /// Whether the application has to do something before it gets another Ready.
+    fn application_busy(&self) -> bool;
+    fn logger(&self) -> &Logger;
+    fn status(&self) -> Status;
+    /// Drops what waits, so that whoever waits for an answer learns that none comes.
+    fn empty(&self);
+}
+
+/// How many turns in a row a call takes before the node's thread goes on: others bring work, too, and the caller wants to return.
+const CALLERS_TURNS: usize = 32;
+
+thread_local! {
+    /// How many nodes' turns this thread is in.
+    static INSIDE: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Whether this thread is in some node's turn: then it must wait for no node, because that one's turn may wait for this.
+pub(crate) fn inside() -> bool {
+    INSIDE.get() > 0
+}
+
+/// For as long as a turn lasts.
+struct Entered;
+
+impl Entered {
+    fn new() -> Self {
+        INSIDE.set(INSIDE.get() + 1);
+        Self
+    }
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        INSIDE.set(INSIDE.get() - 1);
+    }
+}
+
+/// The node's core, for one thread at a time.
+///
+/// Whoever has put something into a queue calls [`work`](Runner::work). It either gets in and looks at all queues, or somebody is inside who will look again: `wanted` is set before the lock is
+/// tried, and looked at after the lock is given back, with a fence between on both sides, so one of the two sees the other.
+pub(crate) struct Runner<M: StorageWrites> {
+    id: u64,
+    /// `None` once the node has ended.
+    engine: Mutex<Option<Box<dyn Engine>>>,
+    wanted: AtomicBool,
+    /// Whether calls take turns.
+    callers_run: bool,
+    /// Wakes the node's thread.
+    wakec: Sender<()>,
+    /// Whether a Ready waits for room.
+    blocked: AtomicBool,
+    /// Whether the node's thread waits for that room.
+    watched: AtomicBool,
+    /// As [`Engine::application_busy`] after the last turn.
+    application_busy: AtomicBool,
+    end: Arc<End>,
+    /// How many turns were taken.
+    #[cfg(test)]
+    turns: std::sync::atomic::AtomicUsize,
+    _mode: std::marker::PhantomData<fn() -> M>,
+}
+
+impl<M: StorageWrites> Runner<M> {
+    pub(crate) fn new(
+        id: u64,
+        engine: Box<dyn Engine>,
+        callers_run: bool,
+        wakec: Sender<()>,
+        end: Arc<End>,
+    ) -> Self {
+        Self {
+            id,
+            engine: Mutex::new(Some(engine)),
+            // A node that starts may have something to say.
+            wanted: AtomicBool::new(true),
+            callers_run,
+            wakec,
+            blocked: AtomicBool::new(false),
+            watched: AtomicBool::new(false),
+            application_busy: AtomicBool::new(false),
+            end,
+            #[cfg(test)]
+            turns: std::sync::atomic::AtomicUsize::new(0),
+            _mode: std::marker::PhantomData,
+        }
+    }
+
+    /// Sees to it that what this thread has put into a queue is looked at: here, by whoever is inside, or by the node's thread.
+    pub(crate) fn work(&self) {
+        self.wanted.store(true, Ordering::Release);
+        fence(Ordering::SeqCst);
+        if !self.callers_run || self.enter(CALLERS_TURNS) {
+            self.wake();
+        }
+    }
+
+    /// The same for proposals. While the application is busy nothing comes of them, so they are left to the node's thread: by the time it has woken there are more, and they are replicated together.
+    pub(crate) fn work_on_proposals(&self) {
+        if !self.application_busy.load(Ordering::Relaxed) {
+            return self.work();
+        }
+        self.wanted.store(true, Ordering::Release);
+        fence(Ordering::SeqCst);
+        self.wake();
+    }
+
+    /// The life of the node's thread: it takes the first turn, and those that callers leave to it.
+    pub(crate) fn main(&self, wakec: &Receiver<()>, readyc: &Sender<M::Ready>) {
+        let mut waiter = Waiter::new(wakec, readyc);
+        while self.end.get().is_none() {
+            // What is left is room to wait for, or nothing after the end.
+            let _ = self.enter(usize::MAX);
+            let blocked = self.blocked.load(Ordering::SeqCst);
+            self.watched.store(blocked, Ordering::SeqCst);
+            if self.end.get().is_none() {
+                waiter.wait(blocked);
+            }
+            self.watched.store(false, Ordering::SeqCst);
+            let _ = wakec.try_recv();
+            self.wanted.store(true, Ordering::Release);
+            fence(Ordering::SeqCst);
+        }
+        // Whoever ends the node is inside until its storage is free.
+        drop(self.engine.lock());
+    }
+
+    /// Takes turns while there is something to do, and this thread can. True when something is left that the node's thread must see to.
+    fn enter(&self, mut turns: usize) -> bool {
+        let mut left = false;
+        while self.wanted.load(Ordering::Relaxed) {
+            // Locked: whoever is inside looks at `wanted` after.
+            let Some(mut engine) = self.engine.try_lock() else {
+                break;
+            };
+            left = self.take_turns(&mut engine, &mut turns);
+            drop(engine);
+            fence(Ordering::SeqCst);
+            if turns == 0 {
+                return true;
+            }
+        }
+        left
+    }
+
+    /// True when there is something left for the node's thread.
+    fn take_turns(
+        &self,
+        engine: &mut MutexGuard<'_, Option<Box<dyn Engine>>>,
+        turns: &mut usize,
+    ) -> bool {
+        // It reads what the last caller wrote, and so sees what that put into the queues.
+        self.wanted.swap(false, Ordering::AcqRel);
+        let _entered = Entered::new();
+        let Some(running) = engine.as_mut() else {
+            return true; // it has ended, and so should the thread
+        };
+        // Whatever a panic leaves half done is not looked at again, but for the storage's lock and the like, which drop as ever.
+        let result = catch_unwind(AssertUnwindSafe(|| {
+            while *turns > 0 {
+                *turns -= 1;
+                #[cfg(test)]
+                self.turns.fetch_add(1, Ordering::Relaxed);
+                match running.turn()? {
+                    Turn::Busy => {}
+                    Turn::Idle => return Ok(Turn::Idle),
+                    Turn::Stopped => return Ok(Turn::Stopped),
+                }
+            }
+            Ok::<_, Error>(Turn::Busy)
+        }));
+        match result {
+            Ok(Ok(Turn::Busy)) => {
+                self.wanted.store(true, Ordering::Release);
+                true
+            }
+            Ok(Ok(Turn::Idle)) => {
+                let busy = running.application_busy();
+                self.application_busy.store(busy, Ordering::Relaxed);
+                self.left_blocked(running.blocked())
+            }
+            Ok(Ok(Turn::Stopped)) => self.finish(engine, Ok(())),
+            Ok(Err(e)) => self.finish(engine, Err(e)),
+            Err(panic) => {
+                let what = Error::Panicked(panic_text(&*panic).into());
+                self.finish(engine, Err(what))
+            }
+        }
+    }
+
+    /// Whether the node's thread must be told that a Ready waits for room.
+    fn left_blocked(&self, blocked: bool) -> bool {
+        if blocked || self.blocked.load(Ordering::Relaxed) {
+            self.blocked.store(blocked, Ordering::SeqCst);
+        }
+        blocked && !self.watched.load(Ordering::SeqCst)
+    }
+
+    /// The node's end; drops the storage. True, so that the node's thread ends.
+    fn finish(&self, engine: &mut Option<Box<dyn Engine>>, how: Result<(), Error>) -> bool {
+        let Some(engine) = engine.take() else {
+            return true;
+        };
+        let (error, status) = match how {
+            Ok(()) => (Error::Stopped, None),
+            Err(e @ Error::Panicked(_)) => (e, None),
+            Err(e) => {
+                // The logger may panic, too.
+                let _ = catch_unwind(AssertUnwindSafe(|| {
+                    error!(engine.logger(), "raft.node: {:x} {}", self.id, e);
+                }));
+                let status = matches!(e, Error::Fault(_)).then(|| engine.status());
+                (e, status)
+            }
+        };
+        self.end.set(error, status);
+        // See Node::still_running.
+        fence(Ordering::SeqCst);
+        // Proposals that were being taken when it ended learn of it, too, now that the end is set. What panics here is the storage's or the application's.
+        let _ = catch_unwind(AssertUnwindSafe(|| {
+            engine.empty();
+            drop(engine);
+        }));
+        true
+    }
+
+    #[cfg(test)]
+    pub(crate) fn turns(&self) -> usize {
+        self.turns.load(Ordering::Relaxed)
+    }
+
+    fn wake(&self) {
+        // Full: it is awake already, or about to be. Disconnected: it has ended.
+        let _ = self.wakec.try_send(());
+    }
+}
+
+/// What the node's thread waits for. Made once, because making one allocates.
+struct Waiter<'a, R> {
+    select: Select<'a>,
+    readyc: &'a Sender<R>,
+    /// Where `readyc` is in `select`, while a Ready waits for room.
+    room: Option<usize>,
+}
+
+impl<'a, R> Waiter<'a, R> {
+    fn new(wakec: &'a Receiver<()>, readyc: &'a Sender<R>) -> Self {
+        let mut select = Select::new();
+        select.recv(wakec);
+        Self {
+            select,
+            readyc,
+            room: None,
+        }
+    }
+
+    /// Blocks until there is something to do. Room for a Ready counts only where one waits. Go: the select of run
+    fn wait(&mut self, blocked: bool) {
+        match (blocked, self.room) {
+            (true, None) => self.room = Some(self.select.send(self.readyc)),
+            (false, Some(i)) => {
+                self.select.remove(i);
+                self.room = None;
+            }
+            _ => {}
+        }
+        self.select.ready();
+    }
+}
