@@ -197,7 +197,7 @@ impl<M: StorageWrites> Node<M> {
         self.receive(Message::new(MessageType::MsgHup))
     }
 
-    /// Proposes data. Returns at once: the proposal waits in a bounded queue until a leader is known, then the ticket tells whether it was appended,
+    /// Proposes data. Does not wait for an answer: the proposal waits in a bounded queue until a leader is known, then the ticket tells whether it was appended,
     /// forwarded or dropped. Go: Propose
     ///
     /// Proposals that wait together are appended, and replicated, together. Those of one thread keep their order.
