@@ -97,11 +97,12 @@ func nodeMain(arguments []string) {
 	set.IntVar(&a.window, "window", 64, "proposals in flight")
 	set.IntVar(&a.payload, "payload", 128, "bytes a payload")
 	set.Float64Var(&a.seconds, "seconds", 5, "length of the timed window")
+	channel := set.Bool("channel", false, "take Readys from the channel: what this library always does")
 	parse(set, arguments)
 	within("nodes", a.nodes, 1, 15)
 	within("window", a.window, 1, 1<<20)
 	within("payload", a.payload, minPayload, noUpperBound)
-	line := head("node", field{"nodes", a.nodes}, field{"window", a.window}, field{"payload", a.payload})
+	line := head("node", field{"nodes", a.nodes}, field{"window", a.window}, field{"payload", a.payload}, field{"channel", *channel})
 	report(line, threadedNode(a), settings(config(1, 1, nil)))
 }
 

@@ -228,7 +228,7 @@ impl Bench {
             Self::Clients(a) => ("clients", json!({"nodes": a.nodes, "clients": a.clients})),
             Self::Node(a) => (
                 "node",
-                json!({"nodes": a.nodes, "window": a.window, "payload": a.payload}),
+                json!({"nodes": a.nodes, "window": a.window, "payload": a.payload, "channel": a.channel}),
             ),
             Self::Onenode(a) => (
                 "onenode",

@@ -7,22 +7,36 @@ use crate::compare::targets::{Aim, Of, Target};
 /// The threaded Node, by nodes and proposals in flight.
 pub(super) const BENCH: Bench = Bench {
     name: "node",
-    what: "Threaded Nodes over a network in memory: so many proposals in flight, each until applied on the proposer's node. Ours: one proposer thread; Go: as many goroutines.",
+    what: "Threaded Nodes over a network in memory: so many proposals in flight, each until applied on the proposer's node. Ours: one proposer thread; Go: as many goroutines. \
+           Our nodes call their applications with each Ready; in the cases `Readies from a channel` a thread a node takes them from the channel, as Go's goroutines, which know no other way, do in both.",
     cores: Cores::Most,
     cases,
     targets: &[
         target(
-            "threaded Node, 64 and 1024 in flight, against etcd-io/raft 3.7",
+            "threaded Node (ours calls the application), 64 and 1024 in flight, against etcd-io/raft 3.7",
             4.0,
             "per_second",
             many,
         ),
         target("p99 of these, times lower", 1.0, "p99_us", many),
         target(
-            "one in flight: p50 at most 1.5 × Go's, so Go's by ours",
+            "one in flight (as above): p50 at most 1.5 × Go's, so Go's by ours",
             0.667,
             "p50_us",
             one,
+        ),
+        target(
+            "the same with Readies from a channel: 64 and 1024 in flight",
+            4.0,
+            "per_second",
+            many_by_channel,
+        ),
+        target("p99 of these, times lower", 1.0, "p99_us", many_by_channel),
+        target(
+            "one in flight, Readies from a channel: Go's p50 by ours",
+            0.667,
+            "p50_us",
+            one_by_channel,
         ),
     ],
 };
@@ -47,34 +61,68 @@ const fn target(
 }
 
 fn one(r: &Record) -> bool {
-    r.number("window") == Some(1)
+    !r.flag("channel") && r.number("window") == Some(1)
 }
 
 fn many(r: &Record) -> bool {
-    !one(r)
+    !r.flag("channel") && r.number("window") > Some(1)
+}
+
+fn one_by_channel(r: &Record) -> bool {
+    r.flag("channel") && r.number("window") == Some(1)
+}
+
+fn many_by_channel(r: &Record) -> bool {
+    r.flag("channel") && r.number("window") > Some(1)
 }
 
 fn cases(size: Size, _: &str) -> Vec<Case> {
     let mut cases = Vec::new();
-    for nodes in [1, 3] {
-        for window in [1, 64, 1024] {
-            let label = format!("{nodes} threaded nodes, {window} in flight");
-            let seconds = size.seconds();
-            let arguments: [(&str, &dyn std::fmt::Display); 3] = [
-                ("nodes", &nodes),
-                ("window", &window),
-                ("seconds", &seconds),
-            ];
-            let case = Case::new("node", label, &arguments)
-                .plotted(
-                    format!("{nodes} threaded nodes"),
-                    "proposals in flight",
-                    window,
-                )
-                .metrics(LATENCIES)
-                .drivers(THREADED);
-            cases.push(case);
+    for (channel, how) in [(false, ""), (true, ", Readies from a channel")] {
+        for nodes in [1, 3] {
+            for window in [1, 64, 1024] {
+                cases.push(case(size, nodes, window, channel, how));
+            }
         }
     }
     cases
+}
+
+fn case(size: Size, nodes: u64, window: u64, channel: bool, how: &str) -> Case {
+    let label = format!("{nodes} threaded nodes{how}, {window} in flight");
+    let seconds = size.seconds();
+    let arguments: [(&str, &dyn std::fmt::Display); 3] = [
+        ("nodes", &nodes),
+        ("window", &window),
+        ("seconds", &seconds),
+    ];
+    let mut case = Case::new("node", label, &arguments)
+        .plotted(
+            format!("{nodes} threaded nodes{how}"),
+            "proposals in flight",
+            window,
+        )
+        .metrics(LATENCIES)
+        .drivers(THREADED);
+    if channel {
+        case.arguments.push("--channel".into());
+    }
+    case
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::compare::results::Measured;
+
+    #[test]
+    fn a_target_is_about_one_shape() {
+        let cases = cases(Size::Short, "");
+        let records = cases.iter().map(|c| Record::new(c, 2, Measured::default()));
+        for r in records {
+            let about = [one, many, one_by_channel, many_by_channel].map(|which| which(&r));
+            assert_eq!(about.iter().filter(|a| **a).count(), 1, "{}", r.case);
+            assert_eq!(about[2] || about[3], r.case.contains("channel"));
+        }
+    }
 }
