@@ -452,6 +452,18 @@ impl<M: StorageWrites> Node<M> {
         self.0.runner.turns()
     }
 
+    /// How often the node's thread woke.
+    #[cfg(test)]
+    pub(crate) fn wakings(&self) -> usize {
+        self.0.runner.wakings()
+    }
+
+    /// Whether the node's thread waits for room for a Ready.
+    #[cfg(test)]
+    pub(crate) fn watches_for_room(&self) -> bool {
+        self.0.runner.watches_for_room()
+    }
+
     /// How many requests the thread has yet to look at.
     #[cfg(test)]
     pub(crate) fn requests_pending(&self) -> usize {

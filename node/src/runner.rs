@@ -59,7 +59,8 @@ impl Drop for Entered {
 /// The node's core, for one thread at a time.
 ///
 /// Whoever has put something into a queue calls [`work`](Runner::work). It either gets in and looks at all queues, or somebody is inside who will look again: `wanted` is set before the lock is
-/// tried, and looked at after the lock is given back, with a fence between on both sides, so one of the two sees the other.
+/// tried, and looked at after the lock is given back, with a fence between on both sides, so one of the two sees the other. `wanted` is only ever swapped, so that whoever takes it back has seen what
+/// all brought who set it before, and not the last of them alone.
 pub(crate) struct Runner<M: StorageWrites> {
     id: u64,
     /// `None` once the node has ended.
@@ -69,9 +70,7 @@ pub(crate) struct Runner<M: StorageWrites> {
     callers_run: bool,
     /// Wakes the node's thread.
     wakec: Sender<()>,
-    /// Whether a Ready waits for room.
-    blocked: AtomicBool,
-    /// Whether the node's thread waits for that room.
+    /// Whether the node's thread waits for room for a Ready.
     watched: AtomicBool,
     /// As [`Engine::application_busy`] after the last turn.
     application_busy: AtomicBool,
@@ -79,6 +78,9 @@ pub(crate) struct Runner<M: StorageWrites> {
     /// How many turns were taken.
     #[cfg(test)]
     turns: std::sync::atomic::AtomicUsize,
+    /// How often the node's thread woke.
+    #[cfg(test)]
+    wakings: std::sync::atomic::AtomicUsize,
     _mode: std::marker::PhantomData<fn() -> M>,
 }
 
@@ -97,20 +99,20 @@ impl<M: StorageWrites> Runner<M> {
             wanted: AtomicBool::new(true),
             callers_run,
             wakec,
-            blocked: AtomicBool::new(false),
             watched: AtomicBool::new(false),
             application_busy: AtomicBool::new(false),
             end,
             #[cfg(test)]
             turns: std::sync::atomic::AtomicUsize::new(0),
+            #[cfg(test)]
+            wakings: std::sync::atomic::AtomicUsize::new(0),
             _mode: std::marker::PhantomData,
         }
     }
 
     /// Sees to it that what this thread has put into a queue is looked at: here, by whoever is inside, or by the node's thread.
     pub(crate) fn work(&self) {
-        self.wanted.store(true, Ordering::Release);
-        fence(Ordering::SeqCst);
+        self.want();
         if !self.callers_run || self.enter(CALLERS_TURNS) {
             self.wake();
         }
@@ -121,26 +123,30 @@ impl<M: StorageWrites> Runner<M> {
         if !self.application_busy.load(Ordering::Relaxed) {
             return self.work();
         }
-        self.wanted.store(true, Ordering::Release);
-        fence(Ordering::SeqCst);
+        self.want();
         self.wake();
+    }
+
+    fn want(&self) {
+        self.wanted.swap(true, Ordering::AcqRel);
+        fence(Ordering::SeqCst);
     }
 
     /// The life of the node's thread: it takes the first turn, and those that callers leave to it.
     pub(crate) fn main(&self, wakec: &Receiver<()>, readyc: &Sender<M::Ready>) {
         let mut waiter = Waiter::new(wakec, readyc);
         while self.end.get().is_none() {
-            // What is left is room to wait for, or nothing after the end.
-            let _ = self.enter(usize::MAX);
-            let blocked = self.blocked.load(Ordering::SeqCst);
+            // What is left is room to wait for, or nothing after the end. While somebody else is inside it is left to them: they look again, and tell this thread if a Ready waits.
+            let blocked = self.enter(usize::MAX);
             self.watched.store(blocked, Ordering::SeqCst);
             if self.end.get().is_none() {
                 waiter.wait(blocked);
             }
+            #[cfg(test)]
+            self.wakings.fetch_add(1, Ordering::SeqCst);
             self.watched.store(false, Ordering::SeqCst);
             let _ = wakec.try_recv();
-            self.wanted.store(true, Ordering::Release);
-            fence(Ordering::SeqCst);
+            self.want();
         }
         // Whoever ends the node is inside until its storage is free.
         drop(self.engine.lock());
@@ -170,7 +176,7 @@ impl<M: StorageWrites> Runner<M> {
         engine: &mut MutexGuard<'_, Option<Box<dyn Engine>>>,
         turns: &mut usize,
     ) -> bool {
-        // It reads what the last caller wrote, and so sees what that put into the queues.
+        // It reads what the callers wrote, and so sees what they put into the queues.
         self.wanted.swap(false, Ordering::AcqRel);
         let _entered = Entered::new();
         let Some(running) = engine.as_mut() else {
@@ -192,13 +198,13 @@ impl<M: StorageWrites> Runner<M> {
         }));
         match result {
             Ok(Ok(Turn::Busy)) => {
-                self.wanted.store(true, Ordering::Release);
+                self.wanted.swap(true, Ordering::AcqRel);
                 true
             }
             Ok(Ok(Turn::Idle)) => {
                 let busy = running.application_busy();
                 self.application_busy.store(busy, Ordering::Relaxed);
-                self.left_blocked(running.blocked())
+                running.blocked() && !self.watched.load(Ordering::SeqCst)
             }
             Ok(Ok(Turn::Stopped)) => self.finish(engine, Ok(())),
             Ok(Err(e)) => self.finish(engine, Err(e)),
@@ -207,14 +213,6 @@ impl<M: StorageWrites> Runner<M> {
                 self.finish(engine, Err(what))
             }
         }
-    }
-
-    /// Whether the node's thread must be told that a Ready waits for room.
-    fn left_blocked(&self, blocked: bool) -> bool {
-        if blocked || self.blocked.load(Ordering::Relaxed) {
-            self.blocked.store(blocked, Ordering::SeqCst);
-        }
-        blocked && !self.watched.load(Ordering::SeqCst)
     }
 
     /// The node's end; drops the storage. True, so that the node's thread ends.
@@ -248,6 +246,16 @@ impl<M: StorageWrites> Runner<M> {
     #[cfg(test)]
     pub(crate) fn turns(&self) -> usize {
         self.turns.load(Ordering::Relaxed)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn wakings(&self) -> usize {
+        self.wakings.load(Ordering::SeqCst)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn watches_for_room(&self) -> bool {
+        self.watched.load(Ordering::SeqCst)
     }
 
     fn wake(&self) {

@@ -225,3 +225,53 @@ fn a_node_that_waits_takes_no_turns() {
         }
     }
 }
+
+/// A Ready waits for room, a call is inside for long, and then there is room: the node's thread waits for that call, and does not look again and again whether it is gone.
+#[test]
+fn the_nodes_thread_sleeps_while_a_call_is_inside() {
+    if !options().callers_run {
+        return; // nobody else is inside
+    }
+    let (at, is_inside) = bounded(1);
+    let (go, goes_on) = bounded::<()>(0);
+    let rn = RawNode::new_async(config(1), storage(&[1, 2]), Lines::default().logger(), None);
+    let hang = move |_: &crate::Refused<'_>| {
+        let _ = at.send(());
+        let _ = goes_on.recv();
+        Ok(())
+    };
+    let n: Node<AsyncWrites> = options().spawn_watched(rn.unwrap(), hang).unwrap();
+    let beat = |term, commit| Message {
+        to: 1,
+        from: 2,
+        term,
+        commit,
+        ..Message::new(MessageType::MsgHeartbeat)
+    };
+    // Two Readies, each with an answer: the first is not taken, so the second waits.
+    for term in [5, 6] {
+        n.step(beat(term, 0)).unwrap();
+        n.status().unwrap();
+    }
+    while !n.watches_for_room() {
+        thread::yield_now();
+    }
+    let caller = thread::spawn({
+        let n = n.clone();
+        move || n.step(beat(6, 9))
+    });
+    is_inside.recv_timeout(LONG).unwrap();
+    let before = n.wakings();
+    let _first = take_async(&n);
+    // It wakes for the room, and once more if it was woken for what it did before.
+    while n.wakings() == before {
+        thread::yield_now();
+    }
+    (0..1000).for_each(|_| thread::yield_now());
+    let woken = n.wakings() - before;
+    drop(go);
+    caller.join().unwrap().unwrap();
+    assert!(woken <= 3, "woken {woken} times");
+    let _second = take_async(&n);
+    n.stop();
+}
