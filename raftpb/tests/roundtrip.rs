@@ -9,6 +9,7 @@ use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::select;
 use prost::Message as _;
+use prost::encoding::{DecodeContext, decode_key};
 use std::fmt::Debug;
 use tickraft_raftpb::*;
 
@@ -153,6 +154,35 @@ proptest! {
     fn entries_alone(e in entry()) {
         check(&e)?;
         prop_assert_eq!(e.size(), e.encode_to_vec().len() as u64);
+        // Field by field, as etcd writes it; alone, in parts and in a message.
+        let mut wire = e.entry_type.map_or(vec![], |t| common::number(1, t as u64));
+        wire.extend(common::number(2, e.term));
+        wire.extend(common::number(3, e.index));
+        if !e.data.is_empty() {
+            wire.extend(common::delimited(4, &e.data));
+        }
+        prop_assert_eq!(&e.encode_to_vec(), &wire);
+        let mut parts = Vec::new();
+        e.put_head(&mut parts);
+        parts.extend_from_slice(&e.data);
+        prop_assert_eq!(&parts, &wire);
+        let mut field = Vec::new();
+        Entries::from(e).encode_field(&mut field);
+        prop_assert_eq!(field, common::delimited(7, &wire));
+    }
+
+    /// Data left to the caller goes exactly where it was told.
+    #[test]
+    fn entries_without_long_data(entries in entries(), long in 0..45usize) {
+        let (mut wire, mut apart) = (Vec::new(), Vec::new());
+        entries.encode_field_with(&mut wire, long, |wire, data| apart.push((wire.len(), data.clone())));
+        prop_assert_eq!(apart.len(), entries.iter().filter(|e| e.data.len() >= long).count());
+        for (at, data) in apart.into_iter().rev() {
+            wire.splice(at..at, data);
+        }
+        let mut whole = Vec::new();
+        entries.encode_field(&mut whole);
+        prop_assert_eq!(wire, whole);
     }
 
     #[test]
@@ -209,6 +239,43 @@ proptest! {
             }
             let _ = (Entry::decode(&wire[..]), ConfState::decode(&wire[..]), ConfChangeV2::decode(&wire[..]));
             let _ = (Snapshot::decode(&wire[..]), ConfChange::decode(&wire[..]), HardState::decode(&wire[..]));
+        }
+    }
+
+    /// The plain decoder and prost's own code agree on messages, wherever in a buffer they lie.
+    #[test]
+    fn both_decoders_agree_on_messages(
+        noise in vec(any::<u8>(), 0..60),
+        m in message(),
+        at in any::<prop::sample::Index>(),
+        b: u8,
+        cut in any::<prop::sample::Index>(),
+        (before, behind) in (vec(any::<u8>(), 0..9), vec(any::<u8>(), 0..9)),
+    ) {
+        let whole = m.encode_to_vec();
+        let mut bent = whole.clone();
+        if !bent.is_empty() {
+            let at = at.index(bent.len());
+            bent[at] = b;
+        }
+        let short = whole[..cut.index(whole.len() + 1)].to_vec();
+        for wire in [noise, bent, short, [&whole[..], &whole[..]].concat()] {
+            let mut prosts = Message::default();
+            let mut rest = &wire[..];
+            let mut good = true;
+            while good && !rest.is_empty() {
+                good = decode_key(&mut rest)
+                    .and_then(|(tag, wire)| prosts.merge_field(tag, wire, &mut rest, DecodeContext::default()))
+                    .is_ok();
+            }
+            let buffer = Bytes::from([&before[..], &wire, &behind].concat());
+            let mut plain = Message::default();
+            let range = before.len()..before.len() + wire.len();
+            prop_assert_eq!(plain.merge_range(&buffer, range).is_ok(), good);
+            if good {
+                prop_assert_eq!(plain.encode_to_vec(), prosts.encode_to_vec());
+                prop_assert_eq!(plain, prosts);
+            }
         }
     }
 

@@ -212,7 +212,7 @@ impl Frames {
 
     /// Says that `n` bytes of [`room`](Self::room) were filled; more than it has counts as all of it.
     pub fn advance(&mut self, n: usize) {
-        self.filled = (self.filled + n).min(self.block.len());
+        self.filled = self.filled.saturating_add(n).min(self.block.len());
     }
 
     /// The next whole frame's payload; `None` until more bytes come.
@@ -371,6 +371,16 @@ mod tests {
             })
         );
         assert!(frames.room().len() <= BLOCK && frames.block.len() <= BLOCK);
+    }
+
+    #[test]
+    fn more_than_there_is_room_for_counts_as_all_of_it() {
+        let mut frames = Frames::new(1000);
+        frames.room();
+        frames.advance(1);
+        frames.advance(usize::MAX);
+        assert_eq!(frames.filled, frames.block.len());
+        assert_eq!(frames.next_frame(), Ok(Some(Bytes::new())), "zeros");
     }
 
     #[test]
