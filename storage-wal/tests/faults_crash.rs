@@ -814,6 +814,59 @@ fn s14_a_short_write_is_continued_or_poisons() {
     assert!(found.torn.is_some());
 }
 
+/// S13, S14: a batch with payloads that are written from where they lie, cut off at each of its parts.
+#[test]
+fn s14_a_batch_in_parts_is_whole_or_not_there() {
+    let big = |index| tickraft_storage_wal::raftpb::Entry::new(1, index, vec![0x5a; 3000]);
+    let o = |fs: &FaultyFs| Options {
+        segment_size: 1 << 20,
+        ..options(fs)
+    };
+    // Three payloads lie apart, with four parts of a buffer between and around them.
+    for (part, short) in (0..7).flat_map(|part| [0, 5].map(|short| (part, short))) {
+        let what = format!("part {part}, {short} bytes of it");
+        let fs = FaultyFs::new();
+        let mut wal = Wal::create(&wal_dir(), b"", &o(&fs)).unwrap();
+        wal.append(&entries(1, 1..=1), Some(&hs(1, 1, 1))).unwrap();
+        wal.sync().unwrap();
+        let mut batch = vec![big(2)];
+        batch.extend(entries(1, 3..=3).iter().cloned());
+        batch.extend([big(4), big(5)]);
+        let batch: Entries = batch.into();
+        wal.append(&batch, Some(&hs(1, 1, 2))).unwrap();
+        let writes = AtomicU64::new(0);
+        let is_log =
+            |op: &Op| op.kind == OpKind::Write && op.path.extension().is_some_and(|e| e == "wal");
+        // Each try begins anew with the first part; zeros that are written ahead are longer than any.
+        fs.set_hook(move |op| {
+            if !is_log(op) || op.len > 4000 {
+                return Action::Proceed;
+            }
+            match writes.fetch_add(1, Ordering::Relaxed) {
+                n if n == part && short > 0 => Action::Short(short),
+                n if n >= part => Action::Fail(ErrorKind::StorageFull),
+                _ => Action::Proceed,
+            }
+        });
+        assert!(matches!(wal.sync(), Err(Error::NoSpace { .. })), "{what}");
+        let cut = fs.would_crash(&Crash::Sectors(&|_| true));
+        let (_, found) = Wal::open(&wal_dir(), &o(&cut)).unwrap();
+        assert_eq!(found.entries, (1, 1), "{what}");
+        // With room again the batch goes on growing, and ends elsewhere.
+        fs.clear_hook();
+        wal.append(&vec![big(6)].into(), None).unwrap();
+        wal.sync().unwrap();
+        drop(wal);
+        let (hard_state, all) = read_wal(&fs.crash(&Crash::Nothing)).unwrap();
+        assert_eq!((hard_state, all.len()), (hs(1, 1, 2), 6), "{what}");
+        assert_eq!(
+            all.get(1..5),
+            Some(&batch.iter().cloned().collect::<Vec<_>>()[..]),
+            "{what}"
+        );
+    }
+}
+
 /// S15: what a core needs for ticks, heartbeats and replication while an fsync hangs.
 #[test]
 fn s15_reads_go_on_while_an_fsync_hangs() {
