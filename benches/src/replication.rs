@@ -126,14 +126,8 @@ impl Cluster {
     #[must_use]
     pub fn new(setup: Setup) -> Self {
         let logger = Logger::root(Discard, o!());
-        let mut snapshot = Snapshot::default();
-        snapshot.metadata.conf_state = ConfState {
-            voters: (1..=setup.nodes).collect(),
-            ..ConfState::default()
-        };
         let member = |id| {
-            let log = MemoryStorage::new();
-            log.apply_snapshot(&snapshot).expect("it is empty");
+            let log = new_log(setup.nodes);
             let raw = RawNode::new(config(id, setup.mode), log.clone(), logger.clone(), None);
             Member {
                 raw: raw.expect("the configuration is valid"),
@@ -301,6 +295,23 @@ impl Member {
         self.last = entries.last().map_or(self.last, |e| e.index);
         self.raw.advance(p).expect("no storage failed");
     }
+}
+
+/// The empty log of a member of a group of so many.
+///
+/// # Panics
+/// Never: what is new takes a snapshot.
+#[must_use]
+#[allow(clippy::expect_used)]
+pub fn new_log(nodes: u64) -> MemoryStorage {
+    let log = MemoryStorage::new();
+    let mut first = Snapshot::default();
+    first.metadata.conf_state = ConfState {
+        voters: (1..=nodes).collect(),
+        ..ConfState::default()
+    };
+    log.apply_snapshot(&first).expect("it is empty");
+    log
 }
 
 /// Puts messages into their receivers' inboxes, and tells the bytes of those that are encoded. Those that follow each other to one receiver are moved

@@ -1,11 +1,12 @@
 //! Groups of three nodes in one thread, ticking, each with its leader.
 
+use benches::replication::new_log;
 use peer_common::args::Idle;
 use peer_common::report::{Clock, resident};
 use rawnode::RawNode;
 use rawnode::raft::StateType;
 use rawnode::raft::slog::{Discard, Logger, o};
-use rawnode::raftpb::{ConfState, Entries, Entry, Message, Snapshot};
+use rawnode::raftpb::{Entries, Entry, Message};
 use rawnode::storage::Writer;
 use serde_json::{Value, json};
 use std::mem;
@@ -25,7 +26,7 @@ type Inboxes = [Vec<Message>; GROUP];
 
 impl Member {
     fn new(id: u64, heartbeat: u32, logger: &Logger) -> Self {
-        let log = new_log();
+        let log = new_log(GROUP as u64);
         let config = crate::with_heartbeat(id, heartbeat);
         let raw = RawNode::new(config, log.clone(), logger.clone(), None);
         Self {
@@ -51,22 +52,11 @@ impl Member {
     }
 }
 
-fn new_log() -> MemoryStorage {
-    let log = MemoryStorage::new();
-    let mut first = Snapshot::default();
-    first.metadata.conf_state = ConfState {
-        voters: (1..=GROUP as u64).collect(),
-        ..ConfState::default()
-    };
-    log.apply_snapshot(&first).expect("it is empty");
-    log
-}
-
 /// What the logs of a group hold once it has a leader, without nodes.
 fn bare_logs() -> [MemoryStorage; GROUP] {
     let entries: Entries = [Entry::new(1, 1, "")].into_iter().collect();
     [(); GROUP].map(|()| {
-        let log = new_log();
+        let log = new_log(GROUP as u64);
         log.append(&entries).expect("it follows the log");
         log
     })

@@ -1,14 +1,14 @@
 //! Read requests in one thread: a batch of them, and passes over the nodes until the leader may answer all.
 
 use benches::payload::{Applied, payloads};
-use benches::replication::{COMPACT_EVERY, Mode, config};
+use benches::replication::{COMPACT_EVERY, Mode, config, new_log};
 use bytes::Bytes;
 use peer_common::args::Read;
 use peer_common::report::{Clock, join};
 use rawnode::RawNode;
 use rawnode::raft::slog::{Discard, Logger, o};
 use rawnode::raft::{Config, ReadOnlyOption, StateType};
-use rawnode::raftpb::{ConfState, EntryType, Message, Snapshot};
+use rawnode::raftpb::{EntryType, Message};
 use rawnode::storage::Writer;
 use serde_json::{Value, json};
 use std::mem;
@@ -52,13 +52,7 @@ fn settings(id: u64, lease: bool) -> Config {
 
 impl Member {
     fn new(id: u64, lease: bool) -> Self {
-        let log = MemoryStorage::new();
-        let mut first = Snapshot::default();
-        first.metadata.conf_state = ConfState {
-            voters: (1..=NODES).collect(),
-            ..ConfState::default()
-        };
-        log.apply_snapshot(&first).expect("it is empty");
+        let log = new_log(NODES);
         let logger = Logger::root(Discard, o!());
         let raw = RawNode::new(settings(id, lease), log.clone(), logger, None);
         Self {

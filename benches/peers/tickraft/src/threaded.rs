@@ -4,6 +4,7 @@
 //! keeps `window` proposals in flight and proposes what has become free together; a proposal's latency ends when the leader's application has applied it.
 
 use benches::payload::{Applied, mix};
+use benches::replication::new_log;
 use bytes::Bytes;
 use crossbeam_channel::{Receiver, Sender, tick, unbounded};
 use node::{Error, Node, NodeOptions};
@@ -12,7 +13,7 @@ use peer_common::latency::Latencies;
 use peer_common::report::{Clock, join};
 use rawnode::raft::slog::{Discard, Logger, o};
 use rawnode::raft::{Config, StateType};
-use rawnode::raftpb::{ConfState, EntryType, Message, Snapshot};
+use rawnode::raftpb::{EntryType, Message};
 use rawnode::storage::Writer;
 use rawnode::{Persisted, RawNode, Ready};
 use serde_json::{Value, json};
@@ -34,13 +35,7 @@ const COMMAND: u64 = 16;
 
 /// A member of a group of so many, and its log.
 fn new_raw(id: u64, nodes: u64, config: &Config) -> (RawNode<MemoryStorage>, MemoryStorage) {
-    let log = MemoryStorage::new();
-    let mut first = Snapshot::default();
-    first.metadata.conf_state = ConfState {
-        voters: (1..=nodes).collect(),
-        ..ConfState::default()
-    };
-    log.apply_snapshot(&first).expect("it is empty");
+    let log = new_log(nodes);
     let config = Config {
         id,
         ..config.clone()

@@ -7,7 +7,7 @@ use crate::compare::targets::{Aim, Of, Target};
 /// The threaded Node, by nodes and proposals in flight.
 pub(super) const BENCH: Bench = Bench {
     name: "node",
-    what: "Threaded Nodes over a network in memory: so many proposals in flight, each until applied on the proposer's node. Ours: one proposer thread; Go: as many goroutines. \
+    what: "Threaded Nodes over a network in memory: so many proposals in flight, each until applied on the proposer's node. Ours: one proposer thread, which proposes together what is free; Go: as many goroutines. \
            Our nodes call their applications with each Ready; in the cases `Readies from a channel` a thread a node takes them from the channel, as Go's goroutines, which know no other way, do in both.",
     cores: Cores::Most,
     cases,
