@@ -98,11 +98,12 @@ func nodeMain(arguments []string) {
 	set.IntVar(&a.payload, "payload", 128, "bytes a payload")
 	set.Float64Var(&a.seconds, "seconds", 5, "length of the timed window")
 	channel := set.Bool("channel", false, "take Readys from the channel: what this library always does")
+	set.BoolVar(&a.together, "together", false, "one goroutine proposes what is free in one message, rather than a goroutine a proposal")
 	parse(set, arguments)
 	within("nodes", a.nodes, 1, 15)
 	within("window", a.window, 1, 1<<20)
 	within("payload", a.payload, minPayload, noUpperBound)
-	line := head("node", field{"nodes", a.nodes}, field{"window", a.window}, field{"payload", a.payload}, field{"channel", *channel})
+	line := head("node", field{"nodes", a.nodes}, field{"window", a.window}, field{"payload", a.payload}, field{"channel", *channel}, field{"together", a.together})
 	report(line, threadedNode(a), settings(config(1, 1, nil)))
 }
 

@@ -18,6 +18,8 @@ const tickEvery = 100 * time.Millisecond
 type nodeArgs struct {
 	nodes, window, payload int
 	seconds                float64
+	// together: one goroutine proposes what is free as one message, instead of a goroutine a proposal.
+	together bool
 }
 
 // host runs one threaded Node: a goroutine for its Readys, as in raftexample, and one that hands it what the network brings.
@@ -30,6 +32,8 @@ type host struct {
 	stop    chan struct{}
 	// slots are the proposers that wait, on the host that they propose to.
 	slots []chan struct{}
+	// free is where the one that proposes together hears of slots, instead.
+	free chan int
 
 	// index is the last applied index; others read it.
 	index     atomic.Uint64
@@ -55,6 +59,10 @@ func newHosts(a nodeArgs) []*host {
 			last:    make([]uint32, a.window),
 		}
 		hosts[i].node = raft.RestartNode(config(uint64(i+1), 1, storage))
+	}
+	if a.together {
+		hosts[0].free = make(chan int, a.window)
+		return hosts
 	}
 	for range a.window {
 		hosts[0].slots = append(hosts[0].slots, make(chan struct{}, 1))
@@ -121,8 +129,11 @@ func (h *host) apply(entry pb.Entry) {
 		h.last[slot] = seq
 		h.sum = fold(h.sum, first, binary.LittleEndian.Uint64(entry.Data[h.size-8:]), uint64(h.size))
 		h.count++
-		if h.slots != nil {
+		switch {
+		case h.slots != nil:
 			h.slots[slot] <- struct{}{}
+		case h.free != nil:
+			h.free <- slot
 		}
 	}
 	h.index.Store(entry.Index)
@@ -205,7 +216,12 @@ func threadedNode(a nodeArgs) []field {
 	for i := range proposers {
 		p := &proposer{slot: i, size: a.payload, samples: make([]int64, 0, 1<<20/a.window)}
 		proposers[i] = p
-		proposing.Go(func() { p.run(ctx, leader, &stop, from, to) })
+		if !a.together {
+			proposing.Go(func() { p.run(ctx, leader, &stop, from, to) })
+		}
+	}
+	if a.together {
+		proposing.Go(func() { proposeTogether(ctx, leader, proposers, &stop, from, to) })
 	}
 	time.Sleep(time.Until(from))
 	cpu := cpuSeconds()

@@ -117,6 +117,9 @@ pub struct Node {
     /// Hand what is to be written and applied to another thread through a channel, where the library has another way as well.
     #[arg(long)]
     pub channel: bool,
+    /// Propose together what is free, where the library's driver would give each proposal a thread of its own. Ours always does.
+    #[arg(long)]
+    pub together: bool,
 }
 
 #[derive(Debug, Args)]
@@ -228,7 +231,7 @@ impl Bench {
             Self::Clients(a) => ("clients", json!({"nodes": a.nodes, "clients": a.clients})),
             Self::Node(a) => (
                 "node",
-                json!({"nodes": a.nodes, "window": a.window, "payload": a.payload, "channel": a.channel}),
+                json!({"nodes": a.nodes, "window": a.window, "payload": a.payload, "channel": a.channel, "together": a.together}),
             ),
             Self::Onenode(a) => (
                 "onenode",

@@ -335,6 +335,7 @@ pub(crate) fn clients(a: &Clients) -> (Value, Value) {
         payload: COMMAND,
         seconds: a.seconds,
         channel: false,
+        together: true,
     });
     (figures, join([settings, json!({"command_bytes": COMMAND})]))
 }

@@ -7,7 +7,8 @@ use crate::compare::targets::{Aim, Of, Target};
 /// The threaded Node, by nodes and proposals in flight.
 pub(super) const BENCH: Bench = Bench {
     name: "node",
-    what: "Threaded Nodes over a network in memory: so many proposals in flight, each until applied on the proposer's node. Ours: one proposer thread, which proposes together what is free; Go: as many goroutines. \
+    what: "Threaded Nodes over a network in memory: so many proposals in flight, each until applied on the proposer's node. Ours: one proposer thread, which proposes together what is free; Go: as many goroutines, or, in \
+           the cases `proposed together`, one that hands its Node a message of all that is free, as ours does. \
            Our nodes call their applications with each Ready; in the cases `Readies from a channel` a thread a node takes them from the channel, as Go's goroutines, which know no other way, do in both.",
     cores: Cores::Most,
     cases,
@@ -38,6 +39,12 @@ pub(super) const BENCH: Bench = Bench {
             "p50_us",
             one_by_channel,
         ),
+        target(
+            "the first of these where Go, too, proposes together what is free",
+            1.0,
+            "per_second",
+            many_together,
+        ),
     ],
 };
 
@@ -65,7 +72,7 @@ fn one(r: &Record) -> bool {
 }
 
 fn many(r: &Record) -> bool {
-    !r.flag("channel") && r.number("window") > Some(1)
+    !r.flag("channel") && !r.flag("together") && r.number("window") > Some(1)
 }
 
 fn one_by_channel(r: &Record) -> bool {
@@ -76,19 +83,30 @@ fn many_by_channel(r: &Record) -> bool {
     r.flag("channel") && r.number("window") > Some(1)
 }
 
+fn many_together(r: &Record) -> bool {
+    r.flag("together")
+}
+
 fn cases(size: Size, _: &str) -> Vec<Case> {
     let mut cases = Vec::new();
-    for (channel, how) in [(false, ""), (true, ", Readies from a channel")] {
+    for (flag, how) in [
+        (None, ""),
+        (Some("--channel"), ", Readies from a channel"),
+        (Some("--together"), ", proposed together"),
+    ] {
         for nodes in [1, 3] {
             for window in [1, 64, 1024] {
-                cases.push(case(size, nodes, window, channel, how));
+                // One in flight has nothing to be together with.
+                if (flag, window) != (Some("--together"), 1) {
+                    cases.push(case(size, nodes, window, flag, how));
+                }
             }
         }
     }
     cases
 }
 
-fn case(size: Size, nodes: u64, window: u64, channel: bool, how: &str) -> Case {
+fn case(size: Size, nodes: u64, window: u64, flag: Option<&str>, how: &str) -> Case {
     let label = format!("{nodes} threaded nodes{how}, {window} in flight");
     let seconds = size.seconds();
     let arguments: [(&str, &dyn std::fmt::Display); 3] = [
@@ -104,9 +122,7 @@ fn case(size: Size, nodes: u64, window: u64, channel: bool, how: &str) -> Case {
         )
         .metrics(LATENCIES)
         .drivers(THREADED);
-    if channel {
-        case.arguments.push("--channel".into());
-    }
+    case.arguments.extend(flag.map(Into::into));
     case
 }
 
@@ -120,7 +136,8 @@ mod tests {
         let cases = cases(Size::Short, "");
         let records = cases.iter().map(|c| Record::new(c, 2, Measured::default()));
         for r in records {
-            let about = [one, many, one_by_channel, many_by_channel].map(|which| which(&r));
+            let about =
+                [one, many, one_by_channel, many_by_channel, many_together].map(|which| which(&r));
             assert_eq!(about.iter().filter(|a| **a).count(), 1, "{}", r.case);
             assert_eq!(about[2] || about[3], r.case.contains("channel"));
         }
