@@ -13,6 +13,7 @@ use rawnode::raftpb::{ConfState, Entry, EntryType, Message, NO_LIMIT, Snapshot};
 use rawnode::storage::Writer;
 use std::fmt;
 use std::mem;
+use std::time::{Duration, Instant};
 use storage_mem::MemoryStorage;
 
 /// The log is compacted after so many proposals.
@@ -92,6 +93,27 @@ struct Member {
     last: u64,
 }
 
+/// How the nodes that are not waited for behave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Last {
+    /// As the others do.
+    Well,
+    /// They take no turns, and what is sent to them is lost.
+    Dead,
+    /// They take their turn in every so manieth pass.
+    Slow(u64),
+}
+
+/// The turns of the leader.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Turns {
+    /// How long the longest was.
+    pub longest: Duration,
+    /// How long all were together.
+    pub all: Duration,
+}
+
 /// Nodes in one thread; the first leads.
 ///
 /// ```
@@ -112,8 +134,17 @@ pub struct Cluster {
     bytes: u64,
     done: u64,
     compacted: u64,
+    /// What the logs were last compacted to.
+    low: u64,
     /// Whether nothing is compacted any more.
     keep: bool,
+    /// So many nodes, the first ones, are waited for.
+    awaited: usize,
+    /// How the others behave.
+    last: Last,
+    passes: u64,
+    /// Where the leader's turns are timed.
+    turns: Option<Turns>,
 }
 
 // The bench ends at the first thing that is not as it must be: there is nobody to return an error to.
@@ -144,7 +175,12 @@ impl Cluster {
             bytes: 0,
             done: 0,
             compacted: 0,
+            low: 0,
             keep: false,
+            awaited: usize::try_from(setup.nodes).expect("few"),
+            last: Last::Well,
+            passes: 0,
+            turns: None,
         };
         let _ = cluster.members[0].raw.campaign().expect("it may");
         while cluster.members.iter().any(|m| m.last == 0) && cluster.messages < 1000 {
@@ -179,7 +215,40 @@ impl Cluster {
         self.setup = setup;
     }
 
-    /// Proposes all payloads, a batch at a time, each batch until every node has applied it. Profilers count what happens in here.
+    /// From now on only the first `awaited` nodes are waited for, and the others behave as `last` says.
+    pub fn await_first(&mut self, awaited: usize, last: Last) {
+        self.awaited = awaited.clamp(1, self.members.len());
+        self.last = last;
+    }
+
+    /// The nodes that were cut off are back: the leader's next heartbeat finds them.
+    pub fn reconnect(&mut self) {
+        self.last = Last::Well;
+        let _ = self.members[0].raw.tick();
+    }
+
+    /// Waits for all nodes again, until all have applied all.
+    ///
+    /// # Panics
+    /// As [`replicate`](Self::replicate).
+    pub fn catch_up(&mut self) {
+        self.await_first(self.members.len(), Last::Well);
+        self.settle();
+    }
+
+    /// How many payloads that were proposed the last node has not applied.
+    #[must_use]
+    pub fn behind(&self) -> u64 {
+        let applied = self.members.last().map_or(0, |m| m.applied.count());
+        self.done - applied
+    }
+
+    /// Times the leader's turns from now on, and tells those until now.
+    pub fn time_turns(&mut self) -> Turns {
+        self.turns.replace(Turns::default()).unwrap_or_default()
+    }
+
+    /// Proposes all payloads, a batch at a time, each batch until every node that is waited for has applied it. Profilers count what happens in here.
     ///
     /// # Panics
     /// A node refuses what it must take, or makes no progress: a bug.
@@ -202,12 +271,13 @@ impl Cluster {
         }
     }
 
-    /// Whether every node has applied exactly the payloads `0..count`, in order.
+    /// Whether every node that is waited for has applied exactly the payloads `0..count`, in order.
     ///
     /// # Panics
     /// One has not.
     pub fn check(&self, count: u64) {
-        self.members.iter().for_each(|m| m.applied.check(count));
+        let awaited = self.members.iter().take(self.awaited);
+        awaited.for_each(|m| m.applied.check(count));
     }
 
     /// How many messages were delivered so far.
@@ -237,7 +307,8 @@ impl Cluster {
 
     fn settle(&mut self) {
         for _ in 0..MAX_PASSES {
-            if self.members.iter().all(|m| m.applied.count() >= self.done) {
+            let mut awaited = self.members[..self.awaited].iter();
+            if awaited.all(|m| m.applied.count() >= self.done) {
                 return;
             }
             self.pass();
@@ -247,7 +318,20 @@ impl Cluster {
 
     fn pass(&mut self) {
         let wire = self.setup.wire;
+        self.passes += 1;
         for (i, member) in self.members.iter_mut().enumerate() {
+            if i >= self.awaited {
+                match self.last {
+                    Last::Well => {}
+                    Last::Slow(n) if self.passes.is_multiple_of(n) => {}
+                    Last::Slow(_) => continue,
+                    Last::Dead => {
+                        self.inboxes[i].clear();
+                        continue;
+                    }
+                }
+            }
+            let begun = (i == 0 && self.turns.is_some()).then(Instant::now);
             let mut inbox = mem::take(&mut self.inboxes[i]);
             self.messages += inbox.len() as u64;
             for m in &mut inbox {
@@ -258,14 +342,30 @@ impl Cluster {
             member.handle_ready(|messages| {
                 self.bytes += deliver(messages, &mut self.inboxes, wire);
             });
+            if let (Some(begun), Some(turns)) = (begun, &mut self.turns) {
+                let took = begun.elapsed();
+                turns.longest = turns.longest.max(took);
+                turns.all += took;
+            }
         }
     }
 
-    /// Keeps the last applied entry, so that the leader can tell followers its term.
+    /// Drops what all that live have applied, but for its last entry, so that the leader can tell followers its term.
     fn compact(&mut self) {
-        for m in &self.members {
-            m.log.compact(m.last - 1).expect("it was applied");
+        let living = match self.last {
+            Last::Dead => self.awaited,
+            Last::Well | Last::Slow(_) => self.members.len(),
+        };
+        let living = &self.members[..living];
+        let low = living.iter().map(|m| m.last).min().unwrap_or(0);
+        // A slow node may have applied nothing since the last time.
+        if low <= self.low {
+            return;
         }
+        for m in living {
+            m.log.compact(low - 1).expect("it was applied");
+        }
+        self.low = low;
     }
 }
 
@@ -386,6 +486,55 @@ mod tests {
         c.replicate(payloads(10_500, 11_000, 128));
         c.check(11_000);
         assert_eq!((c.compacted, c.setup), (0, Setup::default()));
+    }
+
+    fn away(last: Last) -> Cluster {
+        let setup = Setup {
+            mode: Mode::Multi,
+            payload: 16,
+            ..Setup::default()
+        };
+        let mut c = Cluster::new(setup);
+        c.await_first(2, last);
+        c
+    }
+
+    #[test]
+    fn the_others_go_on_without_a_dead_node() {
+        let mut c = away(Last::Dead);
+        c.replicate(payloads(0, 10_500, 16));
+        c.check(10_500);
+        assert_eq!(c.behind(), 10_500);
+        assert!(c.low >= 10_000, "it holds up no compaction");
+    }
+
+    #[test]
+    fn a_slow_node_is_not_waited_for_and_misses_nothing() {
+        for mode in [Mode::Single, Mode::AppendBatching, Mode::Multi] {
+            let mut c = away(Last::Slow(100));
+            c.setup.mode = mode;
+            c.replicate(payloads(0, 10_500, 16));
+            c.check(10_500);
+            assert!(c.behind() > 0, "it takes part in few passes");
+            assert!(c.low > 5_000, "it does take part");
+            c.catch_up();
+            c.check(10_500);
+            assert_eq!(c.behind(), 0);
+        }
+    }
+
+    #[test]
+    fn who_was_cut_off_catches_up_after_one_heartbeat() {
+        let mut c = away(Last::Dead);
+        c.fill(payloads(0, 5_000, 16));
+        assert_eq!(c.behind(), 5_000);
+        let _ = c.time_turns();
+        c.reconnect();
+        c.replicate(payloads(5_000, 6_000, 16));
+        c.catch_up();
+        c.check(6_000);
+        let turns = c.time_turns();
+        assert!(turns.all >= turns.longest && !turns.longest.is_zero());
     }
 
     #[test]

@@ -70,15 +70,23 @@ func replicationMain(arguments []string) {
 	set.IntVar(&a.proposals, "proposals", 200000, "timed proposals")
 	set.IntVar(&a.warmup, "warmup", 20000, "proposals before the clock starts")
 	set.IntVar(&a.logLength, "log-length", 0, "entries that lie in every log when the clock starts; from then on nothing is compacted")
+	set.IntVar(&a.dead, "dead", 0, "nodes, the last ones, that are dead from before the warm-up on")
+	set.IntVar(&a.slow, "slow", 0, "passes of which the last node takes its turn in one; it is not waited for")
+	set.IntVar(&a.behind, "behind", 0, "entries that are replicated while the last node is cut off; it comes back when the clock starts")
 	parse(set, arguments)
 	within("nodes", a.nodes, 1, 15)
+	within("dead", a.dead, 0, (a.nodes-1)/2)
+	within("slow", a.slow, 0, noUpperBound)
+	within("behind", a.behind, 0, noUpperBound)
+	within("awaited nodes", a.awaited(), a.nodes/2+1, a.nodes)
 	within("payload", a.payload, minPayload, noUpperBound)
 	within("batch", a.batch, 1, noUpperBound)
 	within("proposals", a.proposals, 1, noUpperBound)
 	within("warmup", a.warmup, 0, noUpperBound)
 	within("log-length", a.logLength, 0, noUpperBound)
 	line := head("replication", field{"nodes", a.nodes}, field{"payload", a.payload}, field{"batch", a.batch},
-		field{"mode", a.mode}, field{"wire", a.wire}, field{"proposals", a.proposals}, field{"log_length", a.logLength})
+		field{"mode", a.mode}, field{"wire", a.wire}, field{"proposals", a.proposals}, field{"log_length", a.logLength},
+		field{"dead", a.dead}, field{"slow", a.slow}, field{"behind", a.behind})
 	switch a.mode {
 	case "single", "multi":
 		figures := replication(a)

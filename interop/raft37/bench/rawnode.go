@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"math"
+	"time"
 
 	"go.etcd.io/raft/v3"
 	pb "go.etcd.io/raft/v3/raftpb"
@@ -22,6 +23,15 @@ type replicationArgs struct {
 	nodes, payload, batch, proposals, warmup, logLength int
 	mode                                                string
 	wire                                                bool
+	dead, slow, behind                                  int
+}
+
+// awaited is how many nodes, the first ones, are waited for.
+func (a replicationArgs) awaited() int {
+	if a.slow > 0 || a.behind > 0 {
+		return a.nodes - 1
+	}
+	return a.nodes - a.dead
 }
 
 type idleArgs struct{ groups, heartbeat, ticks int }
@@ -113,6 +123,18 @@ type cluster struct {
 	messages int
 	// bytes that were encoded.
 	bytes int
+
+	// awaited nodes, the first ones, are waited for.
+	awaited int
+	// dead nodes, among the others, take no turns, and what is sent to them is lost.
+	dead bool
+	// slow, unless 0, gives the others their turn in every so manieth pass.
+	slow, passes int
+	// low is what the logs were last compacted to.
+	low uint64
+	// timed leader's turns: the longest and all of them.
+	timed         bool
+	longest, turn time.Duration
 }
 
 func newCluster(a replicationArgs) *cluster {
@@ -122,6 +144,7 @@ func newCluster(a replicationArgs) *cluster {
 		indexes: make([]uint64, a.nodes),
 		inboxes: make([][]*pb.Message, a.nodes),
 		wire:    a.wire,
+		awaited: a.nodes,
 	}
 	for i := range c.members {
 		c.members[i] = newMember(uint64(i+1), a.nodes, 1)
@@ -158,32 +181,85 @@ func (c *cluster) send(message *pb.Message) {
 
 // pass lets every node step its inbox and handle one Ready; what it sends is delivered before the next node's turn.
 func (c *cluster) pass() {
+	c.passes++
 	for i := range c.members {
-		m := &c.members[i]
-		inbox := c.inboxes[i]
-		c.messages += len(inbox)
-		for _, message := range inbox {
-			must(m.node.Step(message))
+		if i >= c.awaited && c.dead {
+			clear(c.inboxes[i])
+			c.inboxes[i] = c.inboxes[i][:0]
+			continue
 		}
-		clear(inbox)
-		c.inboxes[i] = inbox[:0]
-		if m.node.HasReady() {
-			m.handleReady(c.send, nil, func(entry *pb.Entry) {
-				// A new leader's entry is empty.
-				if entry.GetType() == pb.EntryNormal && len(entry.Data) > 0 {
-					c.states[i].apply(entry.Data)
-				}
-				c.indexes[i] = entry.GetIndex()
-			})
+		if i >= c.awaited && c.slow > 0 && c.passes%c.slow != 0 {
+			continue
 		}
+		if i == 0 && c.timed {
+			begun := time.Now()
+			c.take(i)
+			took := time.Since(begun)
+			c.longest = max(c.longest, took)
+			c.turn += took
+			continue
+		}
+		c.take(i)
 	}
 }
 
-// settle passes until every node has applied count payloads.
+// take is node i's turn.
+func (c *cluster) take(i int) {
+	m := &c.members[i]
+	inbox := c.inboxes[i]
+	c.messages += len(inbox)
+	for _, message := range inbox {
+		must(m.node.Step(message))
+	}
+	clear(inbox)
+	c.inboxes[i] = inbox[:0]
+	if m.node.HasReady() {
+		m.handleReady(c.send, nil, func(entry *pb.Entry) {
+			// A new leader's entry is empty.
+			if entry.GetType() == pb.EntryNormal && len(entry.Data) > 0 {
+				c.states[i].apply(entry.Data)
+			}
+			c.indexes[i] = entry.GetIndex()
+		})
+	}
+}
+
+// lacking is how many payloads that were proposed the last node has not applied; those that are waited for have all.
+func (c *cluster) lacking() int {
+	return c.states[0].count - c.states[len(c.states)-1].count
+}
+
+// catchUp waits for all nodes again, until all have applied count payloads.
+func (c *cluster) catchUp(count int) {
+	c.awaited, c.dead, c.slow = len(c.members), false, 0
+	c.settle(count)
+}
+
+// compact drops what all that live have applied, but for its last entry.
+func (c *cluster) compact() {
+	living := len(c.members)
+	if c.dead {
+		living = c.awaited
+	}
+	low := c.indexes[0]
+	for _, index := range c.indexes[:living] {
+		low = min(low, index)
+	}
+	// A slow node may have applied nothing since the last time.
+	if low <= c.low {
+		return
+	}
+	for i := range living {
+		must(c.members[i].storage.Compact(low))
+	}
+	c.low = low
+}
+
+// settle passes until every node that is waited for has applied count payloads.
 func (c *cluster) settle(count int) {
 	for range maxPasses {
 		done := true
-		for i := range c.states {
+		for i := range c.awaited {
 			done = done && c.states[i].count >= count
 		}
 		if done {
@@ -209,7 +285,7 @@ func (c *cluster) propose(mode string, batch [][]byte) {
 	}
 }
 
-// replicate proposes all payloads, a batch at a time, each until applied everywhere. It compacts unless the log is to be long.
+// replicate proposes all payloads, a batch at a time, each until all that are waited for have applied it. It compacts unless the log is to be long.
 func (c *cluster) replicate(a replicationArgs, all [][]byte) {
 	done := c.states[0].count
 	compacted := done
@@ -219,10 +295,8 @@ func (c *cluster) replicate(a replicationArgs, all [][]byte) {
 		all = all[batch:]
 		done += batch
 		c.settle(done)
-		if a.logLength == 0 && done-compacted >= compactEvery {
-			for i := range c.members {
-				must(c.members[i].storage.Compact(c.indexes[i]))
-			}
+		if a.logLength == 0 && a.behind == 0 && done-compacted >= compactEvery {
+			c.compact()
 			compacted = done
 		}
 	}
@@ -241,11 +315,17 @@ func (c *cluster) fill(a replicationArgs) []field {
 
 func replication(a replicationArgs) []field {
 	c := newCluster(a)
+	if a.dead > 0 || a.slow > 0 {
+		c.awaited, c.dead, c.slow = a.awaited(), a.dead > 0, a.slow
+	}
 	first := a.warmup + a.logLength
 	total := first + a.proposals
 	c.replicate(a, payloads(0, a.warmup, a.payload))
 	for i := range c.states {
 		c.states[i].whole = false
+	}
+	if a.behind > 0 {
+		return behind(a, c)
 	}
 	var filled []field
 	if a.logLength > 0 {
@@ -256,14 +336,69 @@ func replication(a replicationArgs) []field {
 	clock := startClock()
 	c.replicate(a, timed)
 	figures := clock.rate(a.proposals)
-	for i := range c.states {
-		c.states[i].check(total, uint64(i+1))
-	}
 	figures = append(figures, field{"messages_per_proposal", float64(c.messages) / float64(a.proposals)})
 	if a.wire {
 		figures = append(figures, field{"bytes_per_proposal", float64(c.bytes) / float64(a.proposals)})
 	}
+	if a.slow > 0 {
+		figures = append(figures, field{"slow_lacks", c.lacking()})
+		c.catchUp(total)
+	}
+	c.check(total)
 	return append(figures, filled...)
+}
+
+// check panics unless all that are waited for have applied exactly the payloads 0 to total-1.
+func (c *cluster) check(total int) {
+	for i := range c.awaited {
+		c.states[i].check(total, uint64(i+1))
+	}
+}
+
+// batches replicates batch by batch, and tells when the last node first had all.
+func (c *cluster) batches(a replicationArgs, all [][]byte) (caughtUp time.Time) {
+	for len(all) > 0 {
+		batch := min(a.batch, len(all))
+		c.replicate(a, all[:batch])
+		all = all[batch:]
+		if caughtUp.IsZero() && c.lacking() == 0 {
+			caughtUp = time.Now()
+		}
+	}
+	return caughtUp
+}
+
+// behind cuts the last node off for a.behind entries and for the timed proposals before; then it comes back.
+func behind(a replicationArgs, c *cluster) []field {
+	c.awaited, c.dead = a.awaited(), true
+	long := a
+	long.logLength = a.behind
+	c.fill(long)
+	first := a.warmup + a.behind
+	total := first + 2*a.proposals
+	without := payloads(first, first+a.proposals, a.payload)
+	meanwhile := payloads(first+a.proposals, total, a.payload)
+
+	clock := startClock()
+	c.batches(a, without)
+	before := time.Since(clock.wall).Seconds()
+
+	c.timed = true
+	clock = startClock()
+	// The next heartbeat finds it.
+	c.dead = false
+	c.members[0].node.Tick()
+	caughtUp := c.batches(a, meanwhile)
+	figures := clock.rate(a.proposals)
+	after := figures[0].value.(float64)
+	c.catchUp(total)
+	if caughtUp.IsZero() {
+		caughtUp = time.Now()
+	}
+	c.check(total)
+	return append(figures, field{"per_second_before", float64(a.proposals) / before}, field{"of_before", before / after},
+		field{"catch_up_seconds", caughtUp.Sub(clock.wall).Seconds()},
+		field{"longest_turn_ms", c.longest.Seconds() * 1e3}, field{"turns_ms", c.turn.Seconds() * 1e3})
 }
 
 // idleGroups tick together and share inboxes, because a group's are empty again after its tick.

@@ -85,6 +85,28 @@ pub struct Replication {
     /// Entries that lie in every log when the clock starts; from then on nothing is compacted.
     #[arg(long, default_value_t = 0)]
     pub log_length: u64,
+    /// So many nodes, the last ones, are dead from before the warm-up on.
+    #[arg(long, default_value_t = 0)]
+    pub dead: u64,
+    /// The last node takes its turn in every so manieth pass only, from before the warm-up on, and is not waited for.
+    #[arg(long, default_value_t = 0, conflicts_with = "dead")]
+    pub slow: u64,
+    /// The last node is cut off while so many entries are replicated; it comes back when the clock starts, and is not waited for.
+    #[arg(long, default_value_t = 0, conflicts_with_all = ["dead", "slow", "log_length"])]
+    pub behind: u64,
+}
+
+impl Replication {
+    /// Panics unless the nodes that are waited for are a quorum.
+    #[must_use]
+    pub fn awaited(&self) -> usize {
+        let left_out = match self.dead {
+            0 => u64::from(self.slow > 0 || self.behind > 0),
+            n => n,
+        };
+        assert!(left_out * 2 < self.nodes, "too few nodes are left");
+        (self.nodes - left_out) as usize
+    }
 }
 
 #[derive(Debug, Args)]
@@ -226,7 +248,8 @@ impl Bench {
             Self::Replication(a) => (
                 "replication",
                 json!({"nodes": a.nodes, "payload": a.payload, "batch": a.batch, "mode": a.mode.name(),
-                       "wire": a.wire, "proposals": a.proposals, "log_length": a.log_length}),
+                       "wire": a.wire, "proposals": a.proposals, "log_length": a.log_length,
+                       "dead": a.dead, "slow": a.slow, "behind": a.behind}),
             ),
             Self::Clients(a) => ("clients", json!({"nodes": a.nodes, "clients": a.clients})),
             Self::Node(a) => (
@@ -254,7 +277,10 @@ impl Bench {
                 "transport",
                 json!({"payload": a.payload, "entries": a.entries, "batch": a.batch}),
             ),
-            Self::Stream(a) => ("stream", json!({"mib": a.mib, "times": a.times, "discard": a.discard})),
+            Self::Stream(a) => (
+                "stream",
+                json!({"mib": a.mib, "times": a.times, "discard": a.discard}),
+            ),
         };
         let Value::Object(map) = value else {
             unreachable!("json! of a braced list is an object")

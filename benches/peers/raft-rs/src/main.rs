@@ -6,6 +6,7 @@ mod read;
 
 use std::hint::black_box;
 use std::mem;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use clap::Parser as _;
@@ -169,6 +170,26 @@ struct Cluster {
     messages: u64,
     /// Encoded bytes.
     bytes: u64,
+    /// So many nodes, the first ones, are waited for.
+    awaited: usize,
+    /// How the others behave.
+    last: Last,
+    passes: u64,
+    /// What the logs were last compacted to.
+    low: u64,
+    /// The longest turn of the leader and all of them, where they are timed.
+    turns: Option<(Duration, Duration)>,
+}
+
+/// How the nodes that are not waited for behave.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Last {
+    /// As the others do.
+    Well,
+    /// They take no turns, and what is sent to them is lost.
+    Dead,
+    /// They take their turn in every so manieth pass.
+    Slow(u64),
 }
 
 impl Cluster {
@@ -185,6 +206,11 @@ impl Cluster {
             wire: a.wire,
             messages: 0,
             bytes: 0,
+            awaited: a.nodes as usize,
+            last: Last::Well,
+            passes: 0,
+            low: 0,
+            turns: None,
         };
         cluster.nodes[0]
             .raw
@@ -199,7 +225,20 @@ impl Cluster {
 
     /// Every node steps its inbox and handles one Ready; what it sends is delivered before the next node's turn.
     fn pass(&mut self) {
+        self.passes += 1;
         for (i, Node { raw, applied }) in self.nodes.iter_mut().enumerate() {
+            if i >= self.awaited {
+                match self.last {
+                    Last::Well => {}
+                    Last::Slow(n) if self.passes.is_multiple_of(n) => {}
+                    Last::Slow(_) => continue,
+                    Last::Dead => {
+                        self.inboxes[i].clear();
+                        continue;
+                    }
+                }
+            }
+            let begun = (i == 0 && self.turns.is_some()).then(Instant::now);
             let mut inbox = mem::take(&mut self.inboxes[i]);
             self.messages += inbox.len() as u64;
             for message in inbox.drain(..) {
@@ -210,13 +249,31 @@ impl Cluster {
                 let send = |messages| self.bytes += deliver(messages, &mut self.inboxes, self.wire);
                 handle_ready(raw, send, |_| (), |entry| apply(applied, entry));
             }
+            if let (Some(begun), Some((longest, all))) = (begun, &mut self.turns) {
+                let took = begun.elapsed();
+                *longest = took.max(*longest);
+                *all += took;
+            }
         }
     }
 
-    /// Passes until every node has applied `count` payloads.
+    /// How many payloads that were proposed the last node has not applied; those that are waited for have all.
+    fn behind(&self) -> u64 {
+        let count = |node: Option<&Node>| node.map_or(0, |n| n.applied.count());
+        count(self.nodes.first()) - count(self.nodes.last())
+    }
+
+    /// Waits for all nodes again, until all have applied `count` payloads.
+    fn catch_up(&mut self, count: u64) {
+        (self.awaited, self.last) = (self.nodes.len(), Last::Well);
+        self.settle(count);
+    }
+
+    /// Passes until every node that is waited for has applied `count` payloads.
     fn settle(&mut self, count: u64) {
         for _ in 0..MAX_PASSES {
-            if self.nodes.iter().all(|node| node.applied.count() >= count) {
+            let mut awaited = self.nodes[..self.awaited].iter();
+            if awaited.all(|node| node.applied.count() >= count) {
                 return;
             }
             self.pass();
@@ -245,19 +302,27 @@ impl Cluster {
         }
     }
 
-    /// Keeps the last applied entry, whose term the next append needs.
+    /// Drops what all that live have applied, but for its last entry, whose term the next append needs.
     fn compact(&mut self) {
-        for node in &mut self.nodes {
-            let applied = node.raw.raft.raft_log.applied;
-            node.raw
-                .mut_store()
-                .wl()
-                .compact(applied)
-                .expect("applied entries may go");
+        let living = match self.last {
+            Last::Dead => self.awaited,
+            Last::Well | Last::Slow(_) => self.nodes.len(),
+        };
+        let living = &mut self.nodes[..living];
+        let applied = living.iter().map(|node| node.raw.raft.raft_log.applied);
+        let low = applied.min().unwrap_or(0);
+        // A slow node may have applied nothing since the last time.
+        if low <= self.low {
+            return;
         }
+        for node in living {
+            let mut store = node.raw.mut_store().wl();
+            store.compact(low).expect("applied entries may go");
+        }
+        self.low = low;
     }
 
-    /// Proposes all payloads, `batch` at a time, each batch until applied everywhere.
+    /// Proposes all payloads, `batch` at a time, each batch until all that are waited for have applied it.
     fn replicate(&mut self, a: &Replication, payloads: Vec<Vec<u8>>) {
         self.run(a.mode, a.batch, a.log_length == 0, payloads);
     }
@@ -296,11 +361,19 @@ fn apply(applied: &mut Applied, entry: &Entry) {
 
 fn replication(a: &Replication) -> (Value, Value) {
     let mut cluster = Cluster::new(a);
+    if a.dead > 0 {
+        (cluster.awaited, cluster.last) = (a.awaited(), Last::Dead);
+    } else if a.slow > 0 {
+        (cluster.awaited, cluster.last) = (a.awaited(), Last::Slow(a.slow));
+    }
     let (first, size) = (a.warmup + a.log_length, a.payload as usize);
     let total = first + a.proposals;
     cluster.replicate(a, payloads(0, a.warmup, size));
     for node in &mut cluster.nodes {
         node.applied.whole = false;
+    }
+    if a.behind > 0 {
+        return behind(a, cluster);
     }
     let memory = resident();
     for (from, to) in portions(a.warmup, a.log_length) {
@@ -312,10 +385,14 @@ fn replication(a: &Replication) -> (Value, Value) {
     let clock = Clock::start();
     cluster.replicate(a, timed);
     let elapsed = clock.stop();
-    for (node, id) in cluster.nodes.iter().zip(1..) {
+    let (lacking, messages) = (cluster.behind(), cluster.messages);
+    if a.slow > 0 {
+        cluster.catch_up(total);
+    }
+    for (node, id) in cluster.nodes[..cluster.awaited].iter().zip(1..) {
         node.applied.check(total, id);
     }
-    let messages = cluster.messages as f64 / a.proposals as f64;
+    let messages = messages as f64 / a.proposals as f64;
     let on_wire = if a.wire {
         json!({"bytes_per_proposal": cluster.bytes as f64 / a.proposals as f64})
     } else {
@@ -326,11 +403,74 @@ fn replication(a: &Replication) -> (Value, Value) {
     } else {
         json!({})
     };
+    let slow = if a.slow > 0 {
+        json!({"slow_lacks": lacking})
+    } else {
+        json!({})
+    };
     let figures = join([
         elapsed.rate(a.proposals),
         json!({"messages_per_proposal": messages}),
         on_wire,
         filled,
+        slow,
+    ]);
+    (
+        figures,
+        settings(&config(1, 1, a.mode == Mode::AppendBatching)),
+    )
+}
+
+/// Replicates batch by batch, and tells when the last node first had all.
+fn batches(cluster: &mut Cluster, a: &Replication, payloads: Vec<Vec<u8>>) -> Option<Instant> {
+    let mut caught_up = None;
+    let mut left = payloads.into_iter();
+    while left.len() > 0 {
+        let batch = left.by_ref().take(a.batch as usize).collect();
+        cluster.run(a.mode, a.batch, false, batch);
+        if caught_up.is_none() && cluster.behind() == 0 {
+            caught_up = Some(Instant::now());
+        }
+    }
+    caught_up
+}
+
+/// The last node is cut off for `a.behind` entries and for the timed proposals before; then it comes back.
+fn behind(a: &Replication, mut cluster: Cluster) -> (Value, Value) {
+    let size = a.payload as usize;
+    (cluster.awaited, cluster.last) = (a.awaited(), Last::Dead);
+    for (from, to) in portions(a.warmup, a.behind) {
+        cluster.fill(payloads(from, to, size));
+    }
+    let first = a.warmup + a.behind;
+    let without = payloads(first, first + a.proposals, size);
+    let first = first + a.proposals;
+    let total = first + a.proposals;
+    let meanwhile = payloads(first, total, size);
+
+    let clock = Clock::start();
+    let _ = batches(&mut cluster, a, without);
+    let without = clock.stop();
+
+    cluster.turns = Some((Duration::ZERO, Duration::ZERO));
+    let (clock, begun) = (Clock::start(), Instant::now());
+    // The next heartbeat finds it.
+    cluster.last = Last::Well;
+    cluster.nodes[0].raw.tick();
+    let caught_up = batches(&mut cluster, a, meanwhile);
+    let elapsed = clock.stop();
+    cluster.catch_up(total);
+    let last = Instant::now();
+    let caught_up = caught_up.unwrap_or(last).duration_since(begun);
+    let (longest, turns) = cluster.turns.unwrap_or_default();
+    for (node, id) in cluster.nodes.iter().zip(1..) {
+        node.applied.check(total, id);
+    }
+    let rate = a.proposals as f64 / without.seconds;
+    let figures = join([
+        elapsed.rate(a.proposals),
+        json!({"per_second_before": rate, "of_before": without.seconds / elapsed.seconds, "catch_up_seconds": caught_up.as_secs_f64(),
+               "longest_turn_ms": longest.as_secs_f64() * 1e3, "turns_ms": turns.as_secs_f64() * 1e3}),
     ]);
     (
         figures,

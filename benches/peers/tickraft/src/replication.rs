@@ -1,29 +1,43 @@
 //! Replication in one thread: the loop is [`benches::replication`].
 
 use benches::payload::payloads;
-use benches::replication::{Cluster, Mode, Setup, config};
+use benches::replication::{Cluster, Last, Mode, Setup, config};
+use bytes::Bytes;
 use peer_common::args::{self, Replication};
 use peer_common::payload::portions;
 use peer_common::report::{Clock, join, resident, resident_each};
 use serde_json::{Value, json};
+use std::time::Instant;
+
+fn mode(mode: args::Mode) -> Mode {
+    match mode {
+        args::Mode::Single => Mode::Single,
+        args::Mode::AppendBatching => Mode::AppendBatching,
+        args::Mode::Multi => Mode::Multi,
+    }
+}
 
 pub(crate) fn run(a: &Replication) -> (Value, Value) {
     let setup = Setup {
         nodes: a.nodes,
         payload: a.payload as usize,
         batch: a.batch as usize,
-        mode: match a.mode {
-            args::Mode::Single => Mode::Single,
-            args::Mode::AppendBatching => Mode::AppendBatching,
-            args::Mode::Multi => Mode::Multi,
-        },
+        mode: mode(a.mode),
         wire: a.wire,
     };
     let mut cluster = Cluster::new(setup);
     if a.log_length > 0 {
         cluster.fill(Vec::new());
     }
+    if a.dead > 0 {
+        cluster.await_first(a.awaited(), Last::Dead);
+    } else if a.slow > 0 {
+        cluster.await_first(a.awaited(), Last::Slow(a.slow));
+    }
     cluster.warm_up(payloads(0, a.warmup, setup.payload));
+    if a.behind > 0 {
+        return behind(a, cluster);
+    }
     let memory = resident();
     for (from, to) in portions(a.warmup, a.log_length) {
         cluster.fill(payloads(from, to, setup.payload));
@@ -35,9 +49,13 @@ pub(crate) fn run(a: &Replication) -> (Value, Value) {
     let clock = Clock::start();
     cluster.replicate(timed);
     let elapsed = clock.stop();
+    let (lacking, messages, bytes) = (cluster.behind(), cluster.messages(), cluster.bytes());
+    if a.slow > 0 {
+        cluster.catch_up();
+    }
     cluster.check(first + a.proposals);
-    let messages = (cluster.messages() - before.0) as f64 / a.proposals as f64;
-    let bytes = (cluster.bytes() - before.1) as f64 / a.proposals as f64;
+    let messages = (messages - before.0) as f64 / a.proposals as f64;
+    let bytes = (bytes - before.1) as f64 / a.proposals as f64;
     let on_wire = if a.wire {
         json!({"bytes_per_proposal": bytes})
     } else {
@@ -48,11 +66,65 @@ pub(crate) fn run(a: &Replication) -> (Value, Value) {
     } else {
         json!({})
     };
+    let slow = if a.slow > 0 {
+        json!({"slow_lacks": lacking})
+    } else {
+        json!({})
+    };
     let figures = join([
         elapsed.rate(a.proposals),
         json!({"messages_per_proposal": messages}),
         on_wire,
         filled,
+        slow,
     ]);
     (figures, crate::settings(&config(1, setup.mode)))
+}
+
+/// Replicates batch by batch, and tells when the last node first had all.
+fn batches(cluster: &mut Cluster, a: &Replication, payloads: Vec<Bytes>) -> Option<Instant> {
+    let mut caught_up = None;
+    let mut left = payloads.into_iter();
+    while left.len() > 0 {
+        cluster.replicate(left.by_ref().take(a.batch as usize).collect());
+        if caught_up.is_none() && cluster.behind() == 0 {
+            caught_up = Some(Instant::now());
+        }
+    }
+    caught_up
+}
+
+/// The last node is cut off for `a.behind` entries and for the timed proposals before; then it comes back.
+fn behind(a: &Replication, mut cluster: Cluster) -> (Value, Value) {
+    let size = a.payload as usize;
+    cluster.await_first(a.awaited(), Last::Dead);
+    for (from, to) in portions(a.warmup, a.behind) {
+        cluster.fill(payloads(from, to, size));
+    }
+    let first = a.warmup + a.behind;
+    let without = payloads(first, first + a.proposals, size);
+    let first = first + a.proposals;
+    let meanwhile = payloads(first, first + a.proposals, size);
+
+    let clock = Clock::start();
+    let _ = batches(&mut cluster, a, without);
+    let without = clock.stop();
+
+    let _ = cluster.time_turns();
+    let (clock, begun) = (Clock::start(), Instant::now());
+    cluster.reconnect();
+    let caught_up = batches(&mut cluster, a, meanwhile);
+    let elapsed = clock.stop();
+    cluster.catch_up();
+    let last = Instant::now();
+    let caught_up = caught_up.unwrap_or(last).duration_since(begun);
+    let turns = cluster.time_turns();
+    cluster.check(first + a.proposals);
+    let rate = a.proposals as f64 / without.seconds;
+    let figures = join([
+        elapsed.rate(a.proposals),
+        json!({"per_second_before": rate, "of_before": without.seconds / elapsed.seconds, "catch_up_seconds": caught_up.as_secs_f64(),
+               "longest_turn_ms": turns.longest.as_secs_f64() * 1e3, "turns_ms": turns.all.as_secs_f64() * 1e3}),
+    ]);
+    (figures, crate::settings(&config(1, mode(a.mode))))
 }

@@ -12,6 +12,7 @@ use std::fmt;
 mod build;
 mod clients;
 mod codec;
+mod followers;
 mod growth;
 mod idle;
 mod kv;
@@ -26,6 +27,7 @@ mod wal;
 pub const BENCHES: &[Bench] = &[
     replication::BENCH,
     growth::BENCH,
+    followers::BENCH,
     node::BENCH,
     onenode::BENCH,
     clients::BENCH,
