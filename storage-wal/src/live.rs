@@ -36,6 +36,7 @@ pub(crate) struct Shared {
     /// Entries up to here were let go; answered without a lock.
     pub(crate) compacted: AtomicU64,
     pub(crate) counters: Counters,
+    pub(crate) spares: crate::wal::Shelf,
 }
 
 /// Reads the log of a [`Wal`](crate::Wal) while it is being written. Cheap to clone; made by [`Wal::reader`](crate::Wal::reader) and [`Wal::read`](crate::Wal::read).

@@ -33,6 +33,12 @@ pub struct Options {
     /// an fsync over blocks that were only reserved has to wait for the file system's journal, too. Twice the bytes are written. 0: never, for
     /// copy-on-write file systems, where it gains nothing.
     pub zero_ahead: u64,
+    /// So many segments, and the rest of the one being written, are filled with zeros and synced before [`Wal::open`](crate::Wal::open) or `create` returns: a
+    /// batch that is too large for `zero_ahead` then needs no journal's commit either. 0: none. Each takes the space of a segment, and its bytes are written
+    /// at every open; opening waits for them. Once they are used up, segments are only reserved, as without. A full disk takes them first.
+    pub spares: usize,
+    /// Spares that were used are made again once nothing was written for so long, in pieces of 1 MiB. 1 s; `None`: only when the log is opened.
+    pub spare_after: Option<Duration>,
     /// Newest entries kept in memory, in bytes of payload and bookkeeping. What is not yet durable is always in memory. 64 MiB.
     pub cache_bytes: u64,
     /// Disk space held back for entries already accepted, terms and votes when the disk is full. 64 MiB; 0: none.
@@ -57,6 +63,8 @@ impl Default for Options {
             format: Format::Protected,
             segment_size: 64_000_000,
             zero_ahead: 512 << 10,
+            spares: 0,
+            spare_after: Some(Duration::from_secs(1)),
             cache_bytes: 64 << 20,
             reserve: 64 << 20,
             ballast: 0,

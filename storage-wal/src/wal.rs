@@ -8,6 +8,7 @@ mod purge;
 mod recovered;
 mod snapshot;
 mod space;
+mod spare;
 mod tail;
 
 use crate::encode::{Chain, Encoded, Frames, Record};
@@ -32,11 +33,13 @@ use storage::raftpb::{Entries, Entry, HardState};
 
 pub use recovered::Recovered;
 pub use space::Space;
+pub(crate) use spare::Shelf;
 
 use append::check_follows;
 use cut::{encode_head, lock_segment};
 use open::lock_dir;
 use recovered::recovered;
+use spare::{Maker, remove_spares};
 use tail::keep_broken;
 
 /// The lock of the directory.
@@ -45,6 +48,8 @@ const LOCK: &str = "lock";
 const NEXT: &str = "next.tmp";
 /// Space held back for a full disk.
 const RESERVE: &str = "reserve.tmp";
+/// Spare segments: with their number and .tmp behind it.
+const SPARE: &str = "spare-";
 
 /// Encoded and not yet synced.
 #[derive(Debug, Default)]
@@ -111,6 +116,7 @@ pub struct Wal {
     /// A batch could not be written for want of space; it is tried again with the next sync.
     stalled: bool,
     last_write: Instant,
+    maker: Maker,
     _lock: Box<dyn VfsFile>,
 }
 

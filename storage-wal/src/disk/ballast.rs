@@ -41,10 +41,19 @@ impl DiskStorage {
         dropped
     }
 
-    /// Writes a snapshot's file; when the disk is full, in the ballast's place.
+    /// Frees the spare segments. False when there were none.
+    fn drop_spares(&self) -> bool {
+        let vfs = self.inner.options.wal.vfs.as_ref();
+        self.inner.reader.shared.spares.give_up(vfs)
+    }
+
+    /// Writes a snapshot's file; when the disk is full, in the place of spare segments or the ballast.
     pub(super) fn store_file(&self, s: &Snapshot) -> Result<u64, Error> {
         match self.inner.snap.save_snap(s) {
-            Err(Error::NoSpace { .. }) if self.drop_ballast() => self.inner.snap.save_snap(s),
+            // A snapshot may need both.
+            Err(Error::NoSpace { .. }) if self.drop_spares() | self.drop_ballast() => {
+                self.inner.snap.save_snap(s)
+            }
             done => done,
         }
     }

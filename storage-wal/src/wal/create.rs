@@ -50,6 +50,7 @@ impl Wal {
             m.path = dir.join(mark::NAME);
         }
         wal.refill_reserve();
+        wal.prepare_spares()?;
         wal.publish();
         Ok(wal)
     }
@@ -139,6 +140,7 @@ impl Wal {
             space: Space::Ample,
             stalled: false,
             last_write: Instant::now(),
+            maker: Maker::default(),
             _lock: lock,
         }
     }

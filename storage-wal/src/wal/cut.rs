@@ -13,7 +13,7 @@ impl Wal {
         };
         let mut chain = self.chain;
         chain.seed = seed(chain.log_id, name.seq);
-        let (tmp, file) = self.next_file()?;
+        let (tmp, file, zeroed) = self.next_file()?;
         let state = self.hs.encode_to_vec();
         let state: &[(u64, &[u8])] = &[(kind::STATE, &state)];
         let state = if self.hs.is_empty() { &[] } else { state };
@@ -39,7 +39,7 @@ impl Wal {
             path,
             file: Arc::from(file),
         };
-        (self.offset, self.zeroed) = (buf.len() as u64, 0);
+        (self.offset, self.zeroed) = (buf.len() as u64, zeroed);
         (self.chain, self.durable_seq) = (chain, chain.seq);
         self.publish();
         info!(self.options.logger, "created a new WAL segment"; "path" => %self.tail.path.display());
@@ -91,8 +91,12 @@ impl Wal {
         self.sync_tail()
     }
 
-    /// A preallocated file for the next segment; the reserve where the disk is full.
-    pub(super) fn next_file(&mut self) -> Result<(PathBuf, Box<dyn VfsFile>), Error> {
+    /// A file for the next segment, and up to where its blocks were written: a spare, or one that is preallocated; the reserve where the disk is full.
+    pub(super) fn next_file(&mut self) -> Result<(PathBuf, Box<dyn VfsFile>, u64), Error> {
+        if let Some((path, f)) = self.take_spare() {
+            lock_segment(f.as_ref(), &path)?;
+            return Ok((path, f, self.options.segment_size));
+        }
         let vfs = Arc::clone(&self.options.vfs);
         let tmp = self.dir.join(NEXT);
         let make = || -> Result<Box<dyn VfsFile>, Error> {
@@ -106,10 +110,12 @@ impl Wal {
         match make() {
             Ok(f) => {
                 lock_segment(f.as_ref(), &tmp)?;
-                Ok((tmp, f))
+                Ok((tmp, f, 0))
             }
             Err(e @ Error::NoSpace { .. }) => {
                 let _ = vfs.remove_file(&tmp);
+                // One may be in the making.
+                self.shared.spares.give_up(vfs.as_ref());
                 if !self.reserve {
                     self.space = Space::Full;
                     return Err(e);
@@ -124,7 +130,7 @@ impl Wal {
                     self.options.logger,
                     "no space left: writing into the reserve"
                 );
-                Ok((path, f))
+                Ok((path, f, 0))
             }
             // Nothing of the log was touched.
             Err(e) => Err(e),

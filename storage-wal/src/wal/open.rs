@@ -63,7 +63,9 @@ impl Wal {
     /// [`Error::Locked`], [`Error::FileNotFound`], [`Error::Io`], [`Error::NoSpace`].
     #[doc(alias = "Open")]
     pub fn open(dir: &Path, options: &Options) -> Result<(Self, Recovered), Error> {
-        Self::open_with(dir, options, false)
+        let (mut wal, found) = Self::open_with(dir, options, false)?;
+        wal.prepare_spares()?;
+        Ok((wal, found))
     }
 
     /// As [`Wal::open`], but a missing mark is accepted: what the records alone prove is taken for all there was. `wal repair --without-mark`
@@ -71,7 +73,9 @@ impl Wal {
     /// # Errors
     /// As [`Wal::open`].
     pub fn open_without_mark(dir: &Path, options: &Options) -> Result<(Self, Recovered), Error> {
-        Self::open_with(dir, options, true)
+        let (mut wal, found) = Self::open_with(dir, options, true)?;
+        wal.prepare_spares()?;
+        Ok((wal, found))
     }
 
     /// Cuts off a torn tail and keeps it, and changes nothing else: the log is locked and read as [`Wal::open`] does. With `without_mark`, a missing mark is made anew from what the
@@ -139,7 +143,9 @@ impl Wal {
         };
         match keep_broken(options, dir, &tail, &mut s) {
             // A full disk must not keep a node from coming back.
-            Err(Error::NoSpace { .. }) if vfs.remove_file(&dir.join(RESERVE)).is_ok() => {
+            Err(Error::NoSpace { .. }) => {
+                remove_spares(vfs, dir)?;
+                let _ = vfs.remove_file(&dir.join(RESERVE));
                 keep_broken(options, dir, &tail, &mut s)?;
             }
             done => done?,
@@ -195,6 +201,7 @@ impl Wal {
             vfs.remove_file(path)
                 .map_err(|e| Error::io("remove", path, e))?;
         }
+        remove_spares(vfs, dir)?;
         let mark = match s.mark {
             Some(slot) => Some(Mark::open(vfs, dir, slot)?),
             None => None,

@@ -26,7 +26,10 @@ impl Wal {
             match self.cut() {
                 // What is left of this one will do for now.
                 Err(Error::NoSpace { .. }) => {}
-                done => return done,
+                done => {
+                    self.top_up_spares();
+                    return done;
+                }
             }
         }
         if self.space == Space::Ample {
@@ -53,8 +56,11 @@ impl Wal {
         Ok(())
     }
 
-    /// Frees the reserve for a write that found no space. False when there is none.
+    /// Frees spare segments, then the reserve, for a write that found no space. False when there is none.
     pub(crate) fn give_up_reserve(&mut self) -> bool {
+        if self.shared.spares.give_up(self.options.vfs.as_ref()) {
+            return true;
+        }
         if !self.reserve {
             return false;
         }

@@ -244,6 +244,15 @@ fn want_last(m: &Model) -> u64 {
 
 /// Runs a life until a step fails. Returns the state that is acknowledged, and all states since, up to that of the failed step.
 pub(crate) fn live(fs: &FaultyFs, steps: &[Step]) -> Vec<Model> {
+    live_from(fs, steps, open)
+}
+
+/// As [`live`], with the directory opened by `open`.
+pub(crate) fn live_from(
+    fs: &FaultyFs,
+    steps: &[Step],
+    open: impl Fn(&FaultyFs) -> Result<(DiskStorage, OpenReport), Error>,
+) -> Vec<Model> {
     let mut model = Model::default();
     let mut since = vec![model.clone()];
     let Ok((mut store, _)) = open(fs) else {
