@@ -33,12 +33,29 @@ impl Drop for Folder {
     }
 }
 
-fn options(number: u64) -> DiskOptions {
-    DiskOptions {
+/// What is filled with zeros before the clock starts, of all writers together: the first segment of each and its spares. As much as raft-engine's driver prepares.
+const PREFILL: u64 = 1_024_000_000;
+/// The size of a segment where many writers share that, and one's share is not a segment of the usual size and more.
+const SMALL_SEGMENT: u64 = 16_000_000;
+
+fn options(number: u64, a: &Wal) -> DiskOptions {
+    let mut options = DiskOptions {
         node_id: number,
         cluster_id: 1,
         ..DiskOptions::default()
+    };
+    if a.prefill.unwrap_or(true) {
+        let wal = &mut options.wal;
+        let share = PREFILL / a.writers;
+        if share < 2 * wal.segment_size {
+            wal.segment_size = SMALL_SEGMENT;
+        }
+        wal.spares = usize::try_from((share / wal.segment_size).saturating_sub(1))
+            .expect("a number of files");
+        // Not within the run: it would share the disk with what is measured.
+        wal.spare_after = None;
     }
+    options
 }
 
 struct Log {
@@ -48,9 +65,9 @@ struct Log {
 }
 
 impl Log {
-    fn open(dir: &Path, number: u64, batch: u64) -> Self {
-        let dir = dir.join(number.to_string());
-        let (storage, _) = DiskStorage::open(&dir, options(number)).expect("the folder opens");
+    fn open(dir: &Path, options: DiskOptions, batch: u64) -> Self {
+        let dir = dir.join(options.node_id.to_string());
+        let (storage, _) = DiskStorage::open(&dir, options).expect("the folder opens");
         Self {
             storage,
             last: 0,
@@ -96,7 +113,7 @@ const ROUNDS: usize = 3;
 
 /// Against one write of exactly as many bytes and one fdatasync, into a file that was reserved and one that was filled with zeros and synced: the faster counts.
 fn against_bare(dir: &Path, a: &Wal, pool: &[Bytes]) -> Value {
-    let mut log = Log::open(dir, a.writers + 1, a.batch);
+    let mut log = Log::open(dir, options(a.writers + 1, a), a.batch);
     let len = DiskOptions::default().wal.segment_size;
     let mut bare = [("reserved", false), ("zeroed", true)].map(|(name, zeroed)| {
         Bare::create(&dir.join(name), len, zeroed).expect("--dir can be written to")
@@ -150,7 +167,7 @@ pub(crate) fn run(a: &Wal) -> (Value, Value) {
         .collect();
     let length = Duration::from_secs_f64(a.seconds);
     let mut logs: Vec<Log> = (0..a.writers)
-        .map(|n| Log::open(&folder.0, n + 1, a.batch))
+        .map(|n| Log::open(&folder.0, options(n + 1, a), a.batch))
         .collect();
     let from = Instant::now() + length.mul_f64(WARMUP);
     let to = from + length;
@@ -179,7 +196,9 @@ pub(crate) fn run(a: &Wal) -> (Value, Value) {
         log.check(&pool, log.last);
         let last = log.last;
         log.storage.close().expect("it closes");
-        Log::open(&folder.0, number, a.batch).check(&pool, last);
+        let mut again = options(number, a);
+        again.wal.spares = 0;
+        Log::open(&folder.0, again, a.batch).check(&pool, last);
     }
     let (appends, percentiles) = latencies.summary();
     assert!(appends > 0, "nothing was appended within the window");
@@ -195,6 +214,7 @@ pub(crate) fn run(a: &Wal) -> (Value, Value) {
         1 => against_bare(&folder.0, a, &pool),
         _ => json!({}),
     };
-    let settings = json!({"files": "fallocated segments of 64,000,000 bytes", "mark": "written after each sync", "writers": "a directory each"});
+    let wal = options(1, a).wal;
+    let settings = json!({"segment_bytes": wal.segment_size, "files": "fallocated", "zero_filled_spares_per_writer": wal.spares, "mark": "written after each sync", "writers": "a directory each"});
     (join([rate, percentiles, bare]), join([settings, build()]))
 }
