@@ -28,6 +28,10 @@ pub enum Bench {
     Onenode(OneNode),
     /// Many idle groups ticking in one process.
     Idle(Idle),
+    /// Many groups in one process, each with something to do.
+    Groups(Groups),
+    /// Leaders that die: until another one has committed.
+    Failover(Failover),
     /// Read requests, in one thread, until the leader may answer them.
     Read(Read),
     /// Encoding and decoding one MsgApp.
@@ -166,6 +170,24 @@ pub struct Idle {
 }
 
 #[derive(Debug, Args)]
+pub struct Groups {
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..))]
+    pub groups: u64,
+    #[arg(long, default_value_t = 128, value_parser = clap::value_parser!(u64).range(MIN_PAYLOAD..))]
+    pub payload: u64,
+    /// Timed turns; in each, every group replicates one proposal.
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..))]
+    pub turns: u64,
+}
+
+#[derive(Debug, Args)]
+pub struct Failover {
+    /// Leaders that die, each in a group of three of its own.
+    #[arg(long, default_value_t = 2000, value_parser = clap::value_parser!(u64).range(1..))]
+    pub leaders: u64,
+}
+
+#[derive(Debug, Args)]
 pub struct Read {
     /// Requests between two passes over the nodes, each with a context of its own.
     #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u64).range(1..))]
@@ -264,6 +286,11 @@ impl Bench {
                 "idle",
                 json!({"groups": a.groups, "heartbeat": a.heartbeat, "ticks": a.ticks}),
             ),
+            Self::Groups(a) => (
+                "groups",
+                json!({"groups": a.groups, "payload": a.payload, "turns": a.turns}),
+            ),
+            Self::Failover(a) => ("failover", json!({"leaders": a.leaders})),
             Self::Read(a) => (
                 "read",
                 json!({"batch": a.batch, "lease": a.lease, "writes": a.writes, "reads": a.reads}),

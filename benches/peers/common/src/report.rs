@@ -125,6 +125,15 @@ pub fn nanos_per_call(mut call: impl FnMut()) -> f64 {
     median((0..11).map(|_| round(calls) / calls as f64))
 }
 
+/// How long the groups of the bench `failover` were without a leader that can commit, and the processor time of one such change.
+#[must_use]
+pub fn failover(mut ticks: Vec<u64>, elapsed: Elapsed) -> Value {
+    ticks.sort_unstable();
+    let at = |percent: usize| ticks.get((ticks.len() * percent / 100).min(ticks.len() - 1));
+    json!({"seconds": elapsed.seconds, "cpu_seconds": elapsed.cpu_seconds, "ticks_p50": at(50), "ticks_p99": at(99), "ticks_max": ticks.last(),
+           "us_per_failover": elapsed.cpu_seconds * 1e6 / ticks.len() as f64})
+}
+
 /// The middle one, of an even number the upper of two; not a number when there is none.
 #[must_use]
 pub fn median(figures: impl IntoIterator<Item = f64>) -> f64 {

@@ -10,9 +10,11 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use clap::Parser as _;
-use peer_common::args::{Bench, Cli, Codec, Idle, Mode, Replication};
+use peer_common::args::{Bench, Cli, Codec, Failover, Groups, Idle, Mode, Replication};
 use peer_common::payload::{Applied, payload, payloads, portions};
-use peer_common::report::{Clock, Peer, build, join, nanos_per_call, resident, resident_each};
+use peer_common::report::{
+    Clock, Peer, build, failover, join, nanos_per_call, resident, resident_each,
+};
 use protobuf::Message as _;
 use raft::eraftpb::{ConfState, Entry, EntryType, Message, MessageType};
 use raft::storage::MemStorage;
@@ -35,6 +37,14 @@ fn main() {
         }
         Bench::Idle(a) => {
             let (figures, settings) = idle(a);
+            peer.report(&bench, figures, settings);
+        }
+        Bench::Groups(a) => {
+            let (figures, settings) = loaded(a);
+            peer.report(&bench, figures, settings);
+        }
+        Bench::Failover(a) => {
+            let (figures, settings) = failovers(a);
             peer.report(&bench, figures, settings);
         }
         Bench::Read(a) => {
@@ -486,10 +496,21 @@ type Group = [RawNode<MemStorage>; GROUP];
 type Inboxes = [Vec<Message>; GROUP];
 
 /// Steps and delivers until the group is quiet. `ready` marks the nodes that may have something.
-fn quiesce(group: &mut Group, inboxes: &mut Inboxes, mut ready: [bool; GROUP]) {
+fn quiesce(group: &mut Group, inboxes: &mut Inboxes, ready: [bool; GROUP]) {
+    quiesce_without(0, group, inboxes, ready);
+}
+
+/// The same when the first `dead` are dead: what is sent to them is lost.
+fn quiesce_without(
+    dead: usize,
+    group: &mut Group,
+    inboxes: &mut Inboxes,
+    mut ready: [bool; GROUP],
+) {
     loop {
         let mut quiet = true;
-        for i in 0..GROUP {
+        inboxes[..dead].iter_mut().for_each(Vec::clear);
+        for i in dead..GROUP {
             let mut inbox = mem::take(&mut inboxes[i]);
             for message in inbox.drain(..) {
                 group[i]
@@ -506,7 +527,8 @@ fn quiesce(group: &mut Group, inboxes: &mut Inboxes, mut ready: [bool; GROUP]) {
                 handle_ready(&mut group[i], send, |_| (), |_| ());
             }
         }
-        if quiet && inboxes.iter().all(Vec::is_empty) {
+        if quiet && inboxes[dead..].iter().all(Vec::is_empty) {
+            inboxes[..dead].iter_mut().for_each(Vec::clear);
             return;
         }
     }
@@ -566,6 +588,61 @@ fn idle(a: &Idle) -> (Value, Value) {
     let each = elapsed.seconds * 1e9 / (a.groups * a.ticks) as f64;
     let figures = json!({"seconds": elapsed.seconds, "cpu_seconds": elapsed.cpu_seconds, "ns_per_group_tick": each, "resident_bytes_per_group": bytes});
     (figures, settings(&config(1, heartbeat, false)))
+}
+
+/// One proposal a group, then the next group.
+fn loaded(a: &Groups) -> (Value, Value) {
+    let logger = Logger::root(Discard, o!());
+    let mut inboxes = Inboxes::default();
+    let mut groups: Vec<_> = (0..a.groups)
+        .map(|_| new_group(1, &logger, &mut inboxes))
+        .collect();
+    let count = a.groups * a.turns;
+    let mut all = payloads(0, count, a.payload as usize).into_iter();
+    let clock = Clock::start();
+    for _ in 0..a.turns {
+        for (group, data) in groups.iter_mut().zip(&mut all) {
+            group[0].propose(vec![], data).expect("it leads");
+            quiesce(group, &mut inboxes, [true, false, false]);
+        }
+    }
+    let elapsed = clock.stop();
+    for node in groups.iter().flatten() {
+        // After the leader's own entry. A follower may not have heard of the last commit.
+        let committed = node.raft.raft_log.committed;
+        assert!(committed >= a.turns, "all but the last are committed");
+    }
+    (elapsed.rate(count), settings(&config(1, 1, false)))
+}
+
+/// Ticks from a leader's death until another one has committed its first entry.
+fn failovers(a: &Failover) -> (Value, Value) {
+    let logger = Logger::root(Discard, o!());
+    let mut inboxes = Inboxes::default();
+    let mut groups: Vec<_> = (0..a.leaders)
+        .map(|_| new_group(1, &logger, &mut inboxes))
+        .collect();
+    let mut ticks = Vec::with_capacity(groups.len());
+    let clock = Clock::start();
+    for group in &mut groups {
+        let before = group[0].raft.raft_log.committed;
+        let leads = |node: &RawNode<MemStorage>| {
+            node.raft.state == StateRole::Leader && node.raft.raft_log.committed > before
+        };
+        let mut n = 0;
+        while !group[1..].iter().any(leads) {
+            n += 1;
+            assert!(n < 10_000, "nobody is elected");
+            let mut ready = [false; GROUP];
+            for (node, ready) in group.iter_mut().zip(&mut ready).skip(1) {
+                *ready = node.tick();
+            }
+            quiesce_without(1, group, &mut inboxes, ready);
+        }
+        ticks.push(n);
+    }
+    let elapsed = clock.stop();
+    (failover(ticks, elapsed), settings(&config(1, 1, false)))
 }
 
 fn codec(a: &Codec) -> (Value, Value) {

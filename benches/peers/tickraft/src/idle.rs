@@ -1,11 +1,12 @@
-//! Groups of three nodes in one thread, ticking, each with its leader.
+//! Groups of three nodes in one thread: at rest, with something to do, and after their leader's death.
 
+use benches::payload::payloads;
 use benches::replication::new_log;
-use peer_common::args::Idle;
-use peer_common::report::{Clock, resident};
+use peer_common::args::{Failover, Groups, Idle};
+use peer_common::report::{Clock, failover, resident};
 use rawnode::RawNode;
-use rawnode::raft::StateType;
 use rawnode::raft::slog::{Discard, Logger, o};
+use rawnode::raft::{Config, StateType};
 use rawnode::raftpb::{Entries, Entry, Message};
 use rawnode::storage::Writer;
 use serde_json::{Value, json};
@@ -25,9 +26,8 @@ type Group = [Member; GROUP];
 type Inboxes = [Vec<Message>; GROUP];
 
 impl Member {
-    fn new(id: u64, heartbeat: u32, logger: &Logger) -> Self {
+    fn new(config: Config, logger: &Logger) -> Self {
         let log = new_log(GROUP as u64);
-        let config = crate::with_heartbeat(id, heartbeat);
         let raw = RawNode::new(config, log.clone(), logger.clone(), None);
         Self {
             raw: raw.expect("the configuration is valid"),
@@ -64,9 +64,15 @@ fn bare_logs() -> [MemoryStorage; GROUP] {
 
 /// Steps and delivers until the group is quiet.
 fn quiesce(group: &mut Group, inboxes: &mut Inboxes) {
+    quiesce_without(0, group, inboxes);
+}
+
+/// The same when the first `dead` are dead: what is sent to them is lost.
+fn quiesce_without(dead: usize, group: &mut Group, inboxes: &mut Inboxes) {
     loop {
         let mut quiet = true;
-        for i in 0..GROUP {
+        inboxes[..dead].iter_mut().for_each(Vec::clear);
+        for i in dead..GROUP {
             let mut inbox = mem::take(&mut inboxes[i]);
             for m in inbox.drain(..) {
                 let _ = group[i].raw.step(m).expect("members' messages are taken");
@@ -74,14 +80,20 @@ fn quiesce(group: &mut Group, inboxes: &mut Inboxes) {
             inboxes[i] = inbox;
             quiet &= !group[i].handle_ready(inboxes);
         }
-        if quiet && inboxes.iter().all(Vec::is_empty) {
+        if quiet && inboxes[dead..].iter().all(Vec::is_empty) {
+            inboxes[..dead].iter_mut().for_each(Vec::clear);
             return;
         }
     }
 }
 
 fn new_group(heartbeat: u32, logger: &Logger, inboxes: &mut Inboxes) -> Group {
-    let mut group = [1, 2, 3].map(|id| Member::new(id, heartbeat, logger));
+    let member = |id| Member::new(crate::with_heartbeat(id, heartbeat), logger);
+    led([1, 2, 3].map(member), heartbeat, inboxes)
+}
+
+/// The group with its first node as its leader.
+fn led(mut group: Group, heartbeat: u32, inboxes: &mut Inboxes) -> Group {
     let _ = group[0].raw.campaign().expect("a follower may campaign");
     quiesce(&mut group, inboxes);
     let status = group[0].raw.basic_status();
@@ -144,4 +156,74 @@ pub(crate) fn run(a: &Idle) -> (Value, Value) {
         figures,
         crate::settings(&crate::with_heartbeat(1, heartbeat)),
     )
+}
+
+/// One proposal a group, then the next group.
+pub(crate) fn loaded(a: &Groups) -> (Value, Value) {
+    let logger = Logger::root(Discard, o!());
+    let mut inboxes = Inboxes::default();
+    let mut groups: Vec<_> = (0..a.groups)
+        .map(|_| new_group(1, &logger, &mut inboxes))
+        .collect();
+    let count = a.groups * a.turns;
+    let size = usize::try_from(a.payload).expect("it fits into memory");
+    let mut all = payloads(0, count, size).into_iter();
+    let clock = Clock::start();
+    for _ in 0..a.turns {
+        for (group, data) in groups.iter_mut().zip(&mut all) {
+            let _ = group[0].raw.propose(data).expect("it leads");
+            quiesce(group, &mut inboxes);
+        }
+    }
+    let elapsed = clock.stop();
+    for status in groups.iter().flatten().map(|m| m.raw.basic_status()) {
+        // After the snapshot at 1 and the leader's own entry at 2. A follower may not have heard of the last commit.
+        let commit = status.hard_state.commit;
+        assert!(commit >= a.turns + 1, "all but the last are committed");
+    }
+    (
+        elapsed.rate(count),
+        crate::settings(&crate::with_heartbeat(1, 1)),
+    )
+}
+
+/// Ticks from a leader's death until another one has committed its first entry.
+pub(crate) fn failovers(a: &Failover) -> (Value, Value) {
+    let logger = Logger::root(Discard, o!());
+    let mut inboxes = Inboxes::default();
+    let mut groups: Vec<Group> = (0..a.leaders)
+        .map(|i| {
+            let config = |id| Config {
+                seed: i,
+                ..crate::with_heartbeat(id, 1)
+            };
+            let group = [1, 2, 3].map(|id| Member::new(config(id), &logger));
+            led(group, 1, &mut inboxes)
+        })
+        .collect();
+    let mut ticks = Vec::with_capacity(groups.len());
+    let clock = Clock::start();
+    for group in &mut groups {
+        let before = group[0].raw.basic_status().hard_state.commit;
+        let mut n = 0;
+        while !group[1..].iter().any(|m| leads_beyond(before, m)) {
+            n += 1;
+            assert!(n < 10_000, "nobody is elected");
+            for member in &mut group[1..] {
+                member.raw.tick().expect("no storage failed");
+            }
+            quiesce_without(1, group, &mut inboxes);
+        }
+        ticks.push(n);
+    }
+    let elapsed = clock.stop();
+    (
+        failover(ticks, elapsed),
+        crate::settings(&crate::with_heartbeat(1, 1)),
+    )
+}
+
+fn leads_beyond(commit: u64, m: &Member) -> bool {
+    let status = m.raw.basic_status();
+    status.soft_state.raft_state == StateType::Leader && status.hard_state.commit > commit
 }

@@ -31,6 +31,8 @@ fn main() {
         Bench::Clients(a) => threaded::clients(a),
         Bench::Onenode(a) => threaded::one_node(a),
         Bench::Idle(a) => idle::run(a),
+        Bench::Groups(a) => idle::loaded(a),
+        Bench::Failover(a) => idle::failovers(a),
         Bench::Read(a) => read::run(a),
         Bench::Codec(a) => codec::run(a),
         Bench::Wal(a) => wal::run(a),

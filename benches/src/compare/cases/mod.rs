@@ -13,6 +13,7 @@ mod build;
 mod clients;
 mod codec;
 mod followers;
+mod groups;
 mod growth;
 mod idle;
 mod kv;
@@ -33,6 +34,8 @@ pub const BENCHES: &[Bench] = &[
     clients::BENCH,
     read::BENCH,
     idle::BENCH,
+    groups::LOADED,
+    groups::FAILOVER,
     codec::BENCH,
     wal::BENCH,
     transport::MESSAGES,
@@ -116,6 +119,9 @@ pub const LATENCIES: &[Metric] = &[
 
 /// The processor time of one operation, in microseconds; worked out of the time of all of them.
 pub const CPU: &str = "cpu_us_per_operation";
+
+/// Whose drivers are in Rust, without threads.
+pub const IN_RUST: &[&str] = &["tickraft", "raft-rs"];
 
 /// Who has a core without threads.
 pub const CORE: &[&str] = &[

@@ -1,6 +1,6 @@
 //! Replication in one thread.
 
-use super::{Bench, CORE, Case, Cores, Metric, PER_SECOND, Size, less};
+use super::{Bench, CORE, Case, Cores, IN_RUST, Metric, PER_SECOND, Size, less};
 use crate::compare::results::Record;
 use crate::compare::targets::{Aim, Of, Target};
 
@@ -84,13 +84,12 @@ const ON_WIRE: &[Metric] = &[
     less("messages_per_proposal", "messages a proposal"),
     less("bytes_per_proposal", "B on the wire a proposal"),
 ];
-const BATCHING: &[&str] = &["tickraft", "raft-rs"];
 
 fn cases(size: Size, _: &str) -> Vec<Case> {
     let mut cases = Vec::new();
     let modes = [
         ("single", CORE),
-        ("append-batching", BATCHING),
+        ("append-batching", IN_RUST),
         ("multi", CORE),
     ];
     let payloads: &[u64] = match size {
