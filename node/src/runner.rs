@@ -190,8 +190,7 @@ impl<M: StorageWrites> Runner<M> {
                 self.turns.fetch_add(1, Ordering::Relaxed);
                 match running.turn()? {
                     Turn::Busy => {}
-                    Turn::Idle => return Ok(Turn::Idle),
-                    Turn::Stopped => return Ok(Turn::Stopped),
+                    last => return Ok(last),
                 }
             }
             Ok::<_, Error>(Turn::Busy)

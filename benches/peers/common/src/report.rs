@@ -1,6 +1,6 @@
 //! The one line of JSON that a driver prints.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
 use serde_json::{Map, Value, json};
@@ -123,6 +123,67 @@ pub fn nanos_per_call(mut call: impl FnMut()) -> f64 {
         calls *= 2;
     }
     median((0..11).map(|_| round(calls) / calls as f64))
+}
+
+/// What the bench `replication` says beside its rate; `None` where it was not asked for.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Replicated {
+    /// Delivered while the clock ran.
+    pub messages: u64,
+    /// Of these, with `wire`.
+    pub bytes: Option<u64>,
+    /// Of an entry of a long log.
+    pub resident_bytes: Option<f64>,
+    /// What a slow node lacked at the end.
+    pub lacking: Option<u64>,
+}
+
+impl Replicated {
+    /// The figures of so many proposals.
+    #[must_use]
+    pub fn figures(self, elapsed: Elapsed, proposals: u64) -> Value {
+        let each = |n: u64| n as f64 / proposals as f64;
+        let mut figures = Map::new();
+        figures.insert("messages_per_proposal".into(), each(self.messages).into());
+        if let Some(bytes) = self.bytes {
+            figures.insert("bytes_per_proposal".into(), each(bytes).into());
+        }
+        if let Some(bytes) = self.resident_bytes {
+            figures.insert("resident_bytes_per_entry".into(), bytes.into());
+        }
+        if let Some(entries) = self.lacking {
+            figures.insert("slow_lacks".into(), entries.into());
+        }
+        join([elapsed.rate(proposals), Value::Object(figures)])
+    }
+}
+
+/// What the bench `replication` says of a node that was cut off.
+#[derive(Clone, Copy, Debug)]
+pub struct CaughtUp {
+    /// As many proposals without it.
+    pub without: Elapsed,
+    /// And while it caught up.
+    pub meanwhile: Elapsed,
+    /// Until it first had all.
+    pub after: Duration,
+    /// The leader's longest turn.
+    pub longest_turn: Duration,
+    /// All its turns.
+    pub turns: Duration,
+}
+
+impl CaughtUp {
+    /// The figures of so many proposals.
+    #[must_use]
+    pub fn figures(self, proposals: u64) -> Value {
+        let (before, now) = (self.without.seconds, self.meanwhile.seconds);
+        join([
+            self.meanwhile.rate(proposals),
+            json!({"per_second_before": proposals as f64 / before, "of_before": before / now, "catch_up_seconds": self.after.as_secs_f64(),
+                   "longest_turn_ms": self.longest_turn.as_secs_f64() * 1e3, "turns_ms": self.turns.as_secs_f64() * 1e3}),
+        ])
+    }
 }
 
 /// How long the groups of the bench `failover` were without a leader that can commit, and the processor time of one such change.

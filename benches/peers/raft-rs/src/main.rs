@@ -13,7 +13,8 @@ use clap::Parser as _;
 use peer_common::args::{Bench, Cli, Codec, Failover, Groups, Idle, Mode, Replication};
 use peer_common::payload::{Applied, payload, payloads, portions};
 use peer_common::report::{
-    Clock, Peer, build, failover, join, nanos_per_call, resident, resident_each,
+    CaughtUp, Clock, Peer, Replicated, build, failover, join, nanos_per_call, resident,
+    resident_each,
 };
 use protobuf::Message as _;
 use raft::eraftpb::{ConfState, Entry, EntryType, Message, MessageType};
@@ -402,29 +403,13 @@ fn replication(a: &Replication) -> (Value, Value) {
     for (node, id) in cluster.nodes[..cluster.awaited].iter().zip(1..) {
         node.applied.check(total, id);
     }
-    let messages = messages as f64 / a.proposals as f64;
-    let on_wire = if a.wire {
-        json!({"bytes_per_proposal": cluster.bytes as f64 / a.proposals as f64})
-    } else {
-        json!({})
+    let more = Replicated {
+        messages,
+        bytes: a.wire.then_some(cluster.bytes),
+        resident_bytes: each.filter(|_| a.log_length > 0),
+        lacking: (a.slow > 0).then_some(lacking),
     };
-    let filled = if a.log_length > 0 {
-        json!({"resident_bytes_per_entry": each})
-    } else {
-        json!({})
-    };
-    let slow = if a.slow > 0 {
-        json!({"slow_lacks": lacking})
-    } else {
-        json!({})
-    };
-    let figures = join([
-        elapsed.rate(a.proposals),
-        json!({"messages_per_proposal": messages}),
-        on_wire,
-        filled,
-        slow,
-    ]);
+    let figures = more.figures(elapsed, a.proposals);
     (
         figures,
         settings(&config(1, 1, a.mode == Mode::AppendBatching)),
@@ -471,17 +456,18 @@ fn behind(a: &Replication, mut cluster: Cluster) -> (Value, Value) {
     let elapsed = clock.stop();
     cluster.catch_up(total);
     let last = Instant::now();
-    let caught_up = caught_up.unwrap_or(last).duration_since(begun);
-    let (longest, turns) = cluster.turns.unwrap_or_default();
+    let (longest_turn, turns) = cluster.turns.unwrap_or_default();
     for (node, id) in cluster.nodes.iter().zip(1..) {
         node.applied.check(total, id);
     }
-    let rate = a.proposals as f64 / without.seconds;
-    let figures = join([
-        elapsed.rate(a.proposals),
-        json!({"per_second_before": rate, "of_before": without.seconds / elapsed.seconds, "catch_up_seconds": caught_up.as_secs_f64(),
-               "longest_turn_ms": longest.as_secs_f64() * 1e3, "turns_ms": turns.as_secs_f64() * 1e3}),
-    ]);
+    let caught_up = CaughtUp {
+        without,
+        meanwhile: elapsed,
+        after: caught_up.unwrap_or(last).duration_since(begun),
+        longest_turn,
+        turns,
+    };
+    let figures = caught_up.figures(a.proposals);
     (
         figures,
         settings(&config(1, 1, a.mode == Mode::AppendBatching)),
@@ -562,7 +548,7 @@ fn idle(a: &Idle) -> (Value, Value) {
     groups.push(new_group(heartbeat, &logger, &mut inboxes));
     let before = resident();
     groups.extend((1..a.groups).map(|_| new_group(heartbeat, &logger, &mut inboxes)));
-    let after = resident();
+    let bytes = resident_each(before, a.groups - 1);
     for _ in 0..a.heartbeat.max(10) {
         tick_all(&mut groups, &mut inboxes);
     }
@@ -582,9 +568,6 @@ fn idle(a: &Idle) -> (Value, Value) {
             "all follow"
         );
     }
-    let bytes = before
-        .zip(after)
-        .map(|(before, after)| after.saturating_sub(before) as f64 / (a.groups - 1).max(1) as f64);
     let each = elapsed.seconds * 1e9 / (a.groups * a.ticks) as f64;
     let figures = json!({"seconds": elapsed.seconds, "cpu_seconds": elapsed.cpu_seconds, "ns_per_group_tick": each, "resident_bytes_per_group": bytes});
     (figures, settings(&config(1, heartbeat, false)))

@@ -3,7 +3,7 @@
 use benches::payload::payloads;
 use benches::replication::new_log;
 use peer_common::args::{Failover, Groups, Idle};
-use peer_common::report::{Clock, failover, resident};
+use peer_common::report::{Clock, failover, resident, resident_each};
 use rawnode::RawNode;
 use rawnode::raft::slog::{Discard, Logger, o};
 use rawnode::raft::{Config, StateType};
@@ -126,9 +126,10 @@ pub(crate) fn run(a: &Idle) -> (Value, Value) {
     groups.push(new_group(heartbeat, &logger, &mut inboxes));
     let before = resident();
     groups.extend((1..a.groups).map(|_| new_group(heartbeat, &logger, &mut inboxes)));
-    let after = resident();
+    let bytes = resident_each(before, a.groups - 1);
+    let before = resident();
     let logs: Vec<_> = (1..a.groups).map(|_| bare_logs()).collect();
-    let with_logs = resident();
+    let log_bytes = resident_each(before, a.groups - 1);
     drop(logs);
     for _ in 0..a.heartbeat.max(10) {
         tick_all(&mut groups, &mut inboxes);
@@ -143,12 +144,6 @@ pub(crate) fn run(a: &Idle) -> (Value, Value) {
         assert_eq!(status.hard_state.term, 1, "nobody campaigned");
         assert_eq!(status.soft_state.lead, 1, "all follow, the leader holds");
     }
-    let each_group = |before: Option<u64>, after: Option<u64>| {
-        let both = before.zip(after);
-        both.map(|(b, a)| a.saturating_sub(b) as f64)
-            .map(|bytes| bytes / (a.groups - 1).max(1) as f64)
-    };
-    let (bytes, log_bytes) = (each_group(before, after), each_group(after, with_logs));
     let beyond_log = bytes.zip(log_bytes).map(|(all, log)| all - log);
     let each = elapsed.seconds * 1e9 / (a.groups * a.ticks) as f64;
     let figures = json!({"seconds": elapsed.seconds, "cpu_seconds": elapsed.cpu_seconds, "ns_per_group_tick": each, "resident_bytes_per_group": bytes, "of_them_log": log_bytes, "beyond_log_bytes": beyond_log});

@@ -5,8 +5,8 @@ use benches::replication::{Cluster, Last, Mode, Setup, config};
 use bytes::Bytes;
 use peer_common::args::{self, Replication};
 use peer_common::payload::portions;
-use peer_common::report::{Clock, join, resident, resident_each};
-use serde_json::{Value, json};
+use peer_common::report::{CaughtUp, Clock, Replicated, resident, resident_each};
+use serde_json::Value;
 use std::time::Instant;
 
 fn mode(mode: args::Mode) -> Mode {
@@ -54,30 +54,13 @@ pub(crate) fn run(a: &Replication) -> (Value, Value) {
         cluster.catch_up();
     }
     cluster.check(first + a.proposals);
-    let messages = (messages - before.0) as f64 / a.proposals as f64;
-    let bytes = (bytes - before.1) as f64 / a.proposals as f64;
-    let on_wire = if a.wire {
-        json!({"bytes_per_proposal": bytes})
-    } else {
-        json!({})
+    let more = Replicated {
+        messages: messages - before.0,
+        bytes: a.wire.then_some(bytes - before.1),
+        resident_bytes: each.filter(|_| a.log_length > 0),
+        lacking: (a.slow > 0).then_some(lacking),
     };
-    let filled = if a.log_length > 0 {
-        json!({"resident_bytes_per_entry": each})
-    } else {
-        json!({})
-    };
-    let slow = if a.slow > 0 {
-        json!({"slow_lacks": lacking})
-    } else {
-        json!({})
-    };
-    let figures = join([
-        elapsed.rate(a.proposals),
-        json!({"messages_per_proposal": messages}),
-        on_wire,
-        filled,
-        slow,
-    ]);
+    let figures = more.figures(elapsed, a.proposals);
     (figures, crate::settings(&config(1, setup.mode)))
 }
 
@@ -117,14 +100,15 @@ fn behind(a: &Replication, mut cluster: Cluster) -> (Value, Value) {
     let elapsed = clock.stop();
     cluster.catch_up();
     let last = Instant::now();
-    let caught_up = caught_up.unwrap_or(last).duration_since(begun);
     let turns = cluster.time_turns();
     cluster.check(first + a.proposals);
-    let rate = a.proposals as f64 / without.seconds;
-    let figures = join([
-        elapsed.rate(a.proposals),
-        json!({"per_second_before": rate, "of_before": without.seconds / elapsed.seconds, "catch_up_seconds": caught_up.as_secs_f64(),
-               "longest_turn_ms": turns.longest.as_secs_f64() * 1e3, "turns_ms": turns.all.as_secs_f64() * 1e3}),
-    ]);
+    let caught_up = CaughtUp {
+        without,
+        meanwhile: elapsed,
+        after: caught_up.unwrap_or(last).duration_since(begun),
+        longest_turn: turns.longest,
+        turns: turns.all,
+    };
+    let figures = caught_up.figures(a.proposals);
     (figures, crate::settings(&config(1, mode(a.mode))))
 }
