@@ -13,7 +13,7 @@ const minPayload = 16
 
 func main() {
 	if len(os.Args) < 2 {
-		fatalf("usage: bench replication|node|onenode|idle|read|codec [flags]")
+		fatalf("usage: bench replication|node|onenode|idle|groups|failover|read|codec [flags]")
 	}
 	name, arguments := os.Args[1], os.Args[2:]
 	switch name {
@@ -25,6 +25,10 @@ func main() {
 		oneNodeMain(arguments)
 	case "idle":
 		idleMain(arguments)
+	case "groups":
+		groupsMain(arguments)
+	case "failover":
+		failoverMain(arguments)
 	case "read":
 		readMain(arguments)
 	case "codec":
@@ -139,6 +143,28 @@ func idleMain(arguments []string) {
 	within("ticks", a.ticks, 1, noUpperBound)
 	line := head("idle", field{"groups", a.groups}, field{"heartbeat", a.heartbeat}, field{"ticks", a.ticks})
 	report(line, idle(a), settings(config(1, a.heartbeat, nil)))
+}
+
+func groupsMain(arguments []string) {
+	var a groupsArgs
+	set := flag.NewFlagSet("groups", flag.ExitOnError)
+	set.IntVar(&a.groups, "groups", 1000, "groups of three nodes")
+	set.IntVar(&a.payload, "payload", 128, "bytes a payload")
+	set.IntVar(&a.turns, "turns", 100, "timed turns; in each, every group replicates one proposal")
+	parse(set, arguments)
+	within("groups", a.groups, 1, noUpperBound)
+	within("payload", a.payload, minPayload, noUpperBound)
+	within("turns", a.turns, 1, noUpperBound)
+	line := head("groups", field{"groups", a.groups}, field{"payload", a.payload}, field{"turns", a.turns})
+	report(line, loaded(a), settings(config(1, 1, nil)))
+}
+
+func failoverMain(arguments []string) {
+	set := flag.NewFlagSet("failover", flag.ExitOnError)
+	leaders := set.Int("leaders", 2000, "leaders that die, each in a group of three of its own")
+	parse(set, arguments)
+	within("leaders", *leaders, 1, noUpperBound)
+	report(head("failover", field{"leaders", *leaders}), failover(*leaders), settings(config(1, 1, nil)))
 }
 
 func readMain(arguments []string) {

@@ -15,8 +15,6 @@ const (
 	compactEvery = 10_000
 	// maxPasses without all having applied means that something is broken.
 	maxPasses = 100_000
-	// group is the number of voters of an idle group.
-	group = 3
 )
 
 type replicationArgs struct {
@@ -33,8 +31,6 @@ func (a replicationArgs) awaited() int {
 	}
 	return a.nodes - a.dead
 }
-
-type idleArgs struct{ groups, heartbeat, ticks int }
 
 type readArgs struct {
 	batch, writes, reads int
@@ -402,92 +398,6 @@ func behind(a replicationArgs, c *cluster) []field {
 	return append(figures, field{"per_second_before", float64(a.proposals) / before}, field{"of_before", before / after},
 		field{"catch_up_seconds", caughtUp.Sub(clock.wall).Seconds()},
 		field{"longest_turn_ms", c.longest.Seconds() * 1e3}, field{"turns_ms", c.turn.Seconds() * 1e3})
-}
-
-// idleGroups tick together and share inboxes, because a group's are empty again after its tick.
-type idleGroups struct {
-	groups  [][group]member
-	inboxes [group][]pb.Message
-}
-
-func (g *idleGroups) send(message pb.Message) {
-	to := message.To - 1
-	g.inboxes[to] = append(g.inboxes[to], message)
-}
-
-// quiesce steps and delivers until the group has nothing left to do.
-func (g *idleGroups) quiesce(members *[group]member) {
-	for quiet := false; !quiet; {
-		quiet = true
-		for i := range members {
-			m := &members[i]
-			for _, message := range g.inboxes[i] {
-				must(m.node.Step(message))
-			}
-			g.inboxes[i] = g.inboxes[i][:0]
-			if m.node.HasReady() {
-				quiet = false
-				m.handleReady(g.send, nil, func(pb.Entry) {})
-			}
-		}
-	}
-}
-
-func (g *idleGroups) grow(groups, heartbeat int) {
-	for len(g.groups) < groups {
-		g.groups = append(g.groups, [group]member{})
-		members := &g.groups[len(g.groups)-1]
-		for i := range members {
-			members[i] = newMember(uint64(i+1), group, heartbeat)
-		}
-		must(members[0].node.Campaign())
-		g.quiesce(members)
-	}
-}
-
-func (g *idleGroups) tick() {
-	for i := range g.groups {
-		members := &g.groups[i]
-		for j := range members {
-			members[j].node.Tick()
-		}
-		g.quiesce(members)
-	}
-}
-
-// check panics unless every group kept its first leader.
-func (g *idleGroups) check() {
-	for i := range g.groups {
-		for j := range g.groups[i] {
-			status := g.groups[i][j].node.BasicStatus()
-			if status.Lead != 1 || status.Term != 2 {
-				panic(fmt.Sprintf("group %d: node %d follows %d at term %d", i, j+1, status.Lead, status.Term))
-			}
-		}
-	}
-}
-
-func idle(a idleArgs) []field {
-	g := &idleGroups{groups: make([][group]member, 0, a.groups)}
-	// The first group pays for what all share.
-	g.grow(1, a.heartbeat)
-	before := resident()
-	g.grow(a.groups, a.heartbeat)
-	each := (resident() - before) / float64(max(a.groups-1, 1))
-	for range max(a.heartbeat, 10) {
-		g.tick()
-	}
-	clock := startClock()
-	for range a.ticks {
-		g.tick()
-	}
-	figures := clock.rate(a.groups * a.ticks)
-	g.check()
-	seconds := figures[0].value.(float64)
-	return []field{
-		figures[0], figures[2], {"ns_per_group_tick", seconds * 1e9 / float64(a.groups*a.ticks)},
-		{"resident_bytes_per_group", each},
-	}
 }
 
 func codecSettings() []field {

@@ -1,6 +1,6 @@
 //! Many groups with something to do, and groups whose leader dies.
 
-use super::{Bench, Case, Cores, IN_RUST, Metric, Size, less};
+use super::{Bench, Case, Cores, Metric, Size, less};
 
 /// A thousand groups under load.
 pub(super) const LOADED: Bench = Bench {
@@ -35,7 +35,7 @@ fn loaded(size: Size, _: &str) -> Vec<Case> {
     };
     let label = format!("{groups} groups, a proposal each in turn");
     let pairs: [(&str, &dyn std::fmt::Display); 2] = [("groups", &groups), ("turns", &turns)];
-    vec![Case::new("groups", label, &pairs).drivers(IN_RUST)]
+    vec![Case::new("groups", label, &pairs)]
 }
 
 fn failover(size: Size, _: &str) -> Vec<Case> {
@@ -45,5 +45,5 @@ fn failover(size: Size, _: &str) -> Vec<Case> {
     };
     let label = format!("{leaders} leaders die");
     let case = Case::new("failover", label, &[("leaders", &leaders)]);
-    vec![case.metrics(FAILOVERS).drivers(IN_RUST)]
+    vec![case.metrics(FAILOVERS)]
 }
