@@ -13,7 +13,7 @@ use crossbeam_channel::{Receiver, SendError, Sender, TrySendError};
 use parking_lot::Mutex;
 use rawnode::raft;
 use rawnode::raft::raftpb::{
-    ConfChangeI, ConfState, Entries, Entry, Message, MessageType, SnapshotStatus, is_local_msg,
+    ConfChangeI, ConfState, Entry, Message, MessageType, SnapshotStatus, is_local_msg,
     is_local_msg_target, marshal_conf_change,
 };
 use rawnode::raft::slog::{Logger, warn};
@@ -332,7 +332,7 @@ impl<M: StorageWrites> Node<M> {
     #[doc(alias = "ReadIndex")]
     pub fn read_index(&self, rctx: Bytes) -> Result<(), Error> {
         self.receive(Message {
-            entries: Entries::from(vec![Entry::proposal(rctx)]),
+            entries: Entry::proposal(rctx).into(),
             ..Message::new(MessageType::MsgReadIndex)
         })
     }

@@ -64,6 +64,13 @@ impl ReadOnly {
         reads.map_or(0, |r| r.confirmed + r.unconfirmed.len() as u64)
     }
 
+    /// Whether there are requests that wait.
+    fn waits(&self) -> bool {
+        self.reads
+            .as_deref()
+            .is_some_and(|r| !r.unconfirmed.is_empty())
+    }
+
     /// Adds a request that arrived when this index was committed.
     #[doc(alias = "addRequest")]
     pub(crate) fn add_request(&mut self, commit_index: u64, req: Message) {
@@ -84,9 +91,17 @@ impl ReadOnly {
     /// Notes that a node has confirmed the leadership in answer to a heartbeat with this context.
     #[doc(alias = "recvAck")]
     pub(crate) fn recv_ack(&mut self, from: u64, ctx: &[u8]) {
-        let Some(position) = Self::position_in(ctx) else {
-            return;
-        };
+        if let Some(position) = Self::position_in(ctx) {
+            self.acknowledge(from, position);
+        }
+    }
+
+    /// The same of the leader itself, which has sent no heartbeat yet: it confirms all requests so far.
+    pub(crate) fn acknowledge_own(&mut self, id: u64) {
+        self.acknowledge(id, self.position());
+    }
+
+    fn acknowledge(&mut self, from: u64, position: u64) {
         let acks = &mut self.reads.get_or_insert_default().acks;
         match acks.binary_search_by_key(&from, |ack| ack.0) {
             Ok(at) => {
@@ -98,32 +113,34 @@ impl ReadOnly {
         }
     }
 
-    /// Takes out the requests that a quorum has confirmed by now.
+    /// Up to which position a quorum has confirmed.
     #[doc(alias = "maybeAdvance")]
-    pub(crate) fn maybe_advance(
-        &mut self,
-        voters: &JointConfig,
-    ) -> impl Iterator<Item = ReadIndexRequest> + use<> {
+    pub(crate) fn quorum_position(&self, voters: &JointConfig) -> u64 {
+        // Every second answer comes when nothing waits any more.
+        if !self.waits() {
+            return self.position();
+        }
         // Without voters the quorum's index is the largest number.
-        let confirmed = voters.committed_index(self).0.min(self.position());
-        let taken = self.reads.as_deref_mut().map(|r| {
-            let n = confirmed.saturating_sub(r.confirmed);
-            r.confirmed += n;
-            let n = usize::try_from(n).unwrap_or(usize::MAX);
-            let left = r.unconfirmed.split_off(n.min(r.unconfirmed.len()));
-            std::mem::replace(&mut r.unconfirmed, left)
-        });
-        taken.unwrap_or_default().into_iter()
+        voters.committed_index(self).0.min(self.position())
+    }
+
+    /// Takes out the first of the requests that wait, if its position is at most this. What is left stays where it is: to split the queue
+    /// would move all of it for each answer.
+    pub(crate) fn take_up_to(&mut self, position: u64) -> Option<ReadIndexRequest> {
+        let reads = self.reads.as_deref_mut()?;
+        if reads.confirmed >= position {
+            return None;
+        }
+        let first = reads.unconfirmed.pop_front()?;
+        reads.confirmed += 1;
+        Some(first)
     }
 
     /// The context of the next heartbeats: whoever answers them confirms all requests so far.
     #[doc(alias = "heartbeatCtx")]
     pub(crate) fn heartbeat_ctx(&self) -> Option<Bytes> {
-        let waits = self
-            .reads
-            .as_deref()
-            .is_some_and(|r| !r.unconfirmed.is_empty());
-        waits.then(|| Bytes::copy_from_slice(&self.position().to_le_bytes()))
+        self.waits()
+            .then(|| Bytes::copy_from_slice(&self.position().to_le_bytes()))
     }
 }
 

@@ -480,7 +480,7 @@ impl<S: Storage, M: StorageWrites> RawNode<S, M> {
     #[doc(alias = "ReadIndex")]
     pub fn read_index(&mut self, rctx: Bytes) -> Result<Outcome, raft::Error> {
         self.raft.step(Message {
-            entries: Entries::from(vec![Entry::proposal(rctx)]),
+            entries: Entry::proposal(rctx).into(),
             ..Message::new(MessageType::MsgReadIndex)
         })
     }

@@ -4,6 +4,7 @@ use super::Raft;
 use crate::raftpb::{Message, MessageType, NONE};
 use crate::storage::Storage;
 use crate::{Fault, ReadOnlyOption, ReadState};
+use std::mem;
 
 impl<S: Storage> Raft<S> {
     /// Takes a read request; until an entry of this term is committed it waits. Go: the arm MsgReadIndex of stepLeader
@@ -20,14 +21,15 @@ impl<S: Storage> Raft<S> {
 
     /// Answers the request of this node's own application, or queues the answer to another node.
     #[doc(alias = "responseToReadIndexReq")]
-    fn response_to_read_index_req(&mut self, req: Message, read_index: u64) {
+    fn response_to_read_index_req(&mut self, mut req: Message, read_index: u64) {
         if req.from == NONE || req.from == self.id {
             self.read_states.push(ReadState {
                 index: read_index,
                 request_ctx: req
                     .entries
-                    .first()
-                    .map(|e| e.data.clone())
+                    .iter_mut()
+                    .next()
+                    .map(|e| mem::take(&mut e.data))
                     .unwrap_or_default(),
             });
             return;
@@ -46,7 +48,7 @@ impl<S: Storage> Raft<S> {
         if self.pending_read_index_messages.is_empty() || !self.committed_entry_in_current_term()? {
             return Ok(());
         }
-        for m in std::mem::take(&mut self.pending_read_index_messages) {
+        for m in mem::take(&mut self.pending_read_index_messages) {
             self.send_msg_read_index_response(m);
         }
         Ok(())
@@ -62,15 +64,14 @@ impl<S: Storage> Raft<S> {
             return;
         }
         self.read_only.add_request(committed, m);
-        if let Some(ctx) = self.read_only.heartbeat_ctx() {
-            self.read_only.recv_ack(self.id, &ctx);
-        }
+        self.read_only.acknowledge_own(self.id);
         self.bcast_heartbeat();
     }
 
     /// Answers the requests that a quorum has confirmed.
     pub(super) fn answer_confirmed_reads(&mut self) {
-        for rs in self.read_only.maybe_advance(&self.trk.config.voters) {
+        let position = self.read_only.quorum_position(&self.trk.config.voters);
+        while let Some(rs) = self.read_only.take_up_to(position) {
             self.response_to_read_index_req(rs.req, rs.index);
         }
     }
