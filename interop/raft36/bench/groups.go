@@ -56,6 +56,10 @@ func (g *groups) grow(count, heartbeat int) {
 		}
 		must(members[0].node.Campaign())
 		g.quiesce(members, 0)
+		// A round of heartbeats later, all have handled what the election left.
+		for range heartbeat {
+			g.tick(members, 0)
+		}
 	}
 }
 
@@ -111,8 +115,6 @@ func idle(a idleArgs) []field {
 func loaded(a groupsArgs) []field {
 	g := &groups{}
 	g.grow(a.groups, 1)
-	// A round of heartbeats later, all have handled what the election left.
-	g.tickAll()
 	count := a.groups * a.turns
 	all := payloads(0, count, a.payload)
 	clock := startClock()
@@ -140,7 +142,6 @@ func loaded(a groupsArgs) []field {
 func failover(leaders int) []field {
 	g := &groups{}
 	g.grow(leaders, 1)
-	g.tickAll()
 	ticks := make([]int, 0, leaders)
 	clock := startClock()
 	for i := range g.all {

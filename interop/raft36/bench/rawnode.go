@@ -162,7 +162,7 @@ func (c *cluster) overTheWire(message pb.Message) pb.Message {
 	if cap(c.buffer) < size {
 		c.buffer = make([]byte, size)
 	}
-	n, err := message.MarshalTo(c.buffer[:size])
+	n, err := message.MarshalToSizedBuffer(c.buffer[:size])
 	must(err)
 	c.bytes += n
 	var decoded pb.Message
@@ -401,7 +401,7 @@ func behind(a replicationArgs, c *cluster) []field {
 }
 
 func codecSettings() []field {
-	return []field{{"codec", "gogo/protobuf, generated"}, {"encode", "MarshalTo into a reused buffer"}, {"decode", "Unmarshal into a new Message"}}
+	return []field{{"codec", "gogo/protobuf, generated"}, {"encode", "MarshalToSizedBuffer into a reused buffer"}, {"decode", "Unmarshal into a new Message"}}
 }
 
 func codec(a codecArgs) []field {
@@ -418,7 +418,7 @@ func codec(a codecArgs) []field {
 	}
 	buffer := make([]byte, message.Size())
 	encode := nanosPerCall(func() {
-		_, err = message.MarshalTo(buffer[:message.Size()])
+		_, err = message.MarshalToSizedBuffer(buffer[:message.Size()])
 		must(err)
 	})
 	decode := nanosPerCall(func() {

@@ -1,17 +1,19 @@
 //! raft-rs as its README and `five_mem_node` example drive it: `RawNode` over `MemStorage`, one `Ready` handled whole and in
-//! the documented order, `advance`, the `LightReady`, `advance_apply`.
+//! the documented order, `advance`, the `LightReady`, `advance_apply`. Proposals are the message that `RawNode::propose` makes, stepped: `propose`
+//! takes a `Vec`, whose first clone allocates, and our driver is given payloads that need no more.
 #![forbid(unsafe_code)]
 
 mod read;
 
 use std::hint::black_box;
+use std::iter;
 use std::mem;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use clap::Parser as _;
 use peer_common::args::{Bench, Cli, Codec, Failover, Groups, Idle, Mode, Replication};
-use peer_common::payload::{Applied, payload, payloads, portions};
+use peer_common::payload::{Applied, payload, portions};
 use peer_common::report::{
     CaughtUp, Clock, Peer, Replicated, build, failover, join, nanos_per_call, resident,
     resident_each,
@@ -133,6 +135,33 @@ fn handle_ready(
     send(light.take_messages());
     light.take_committed_entries().iter().for_each(&mut apply);
     raw.advance_apply();
+}
+
+/// The payloads `from..to`, each in one allocation of its own with its count of references, as our driver has them; those of sizes that are not measured take two.
+fn payloads(from: u64, to: u64, size: usize) -> Vec<Bytes> {
+    fn sized<const N: usize>(bytes: &[u8]) -> Option<Bytes> {
+        Some(Bytes::from_owner(<[u8; N]>::try_from(bytes).ok()?))
+    }
+    let counted = |bytes: Vec<u8>| {
+        sized::<16>(&bytes)
+            .or_else(|| sized::<128>(&bytes))
+            .or_else(|| sized::<4096>(&bytes))
+            .unwrap_or_else(|| Bytes::from_owner(bytes))
+    };
+    (from..to).map(|seq| counted(payload(seq, size))).collect()
+}
+
+/// What `RawNode::propose` does, for one entry or several.
+fn propose(leader: &mut RawNode<MemStorage>, batch: impl Iterator<Item = Bytes>) {
+    let mut message = Message::default();
+    message.set_msg_type(MessageType::MsgPropose);
+    message.from = leader.raft.id;
+    let entry = |data| Entry {
+        data,
+        ..Entry::default()
+    };
+    message.set_entries(batch.map(entry).collect());
+    leader.step(message).expect("the leader takes proposals");
 }
 
 /// Puts messages into their receivers' inboxes, and tells the bytes of those that are encoded. Those that follow each other to one receiver are moved
@@ -292,24 +321,12 @@ impl Cluster {
         panic!("no progress towards {count} applied payloads");
     }
 
-    fn propose(&mut self, mode: Mode, batch: impl Iterator<Item = Vec<u8>>) {
+    fn propose(&mut self, mode: Mode, batch: impl Iterator<Item = Bytes>) {
         let leader = &mut self.nodes[0].raw;
         if mode == Mode::Multi {
-            let mut message = Message::default();
-            message.set_msg_type(MessageType::MsgPropose);
-            message.from = 1;
-            let entry = |data: Vec<u8>| Entry {
-                data: data.into(),
-                ..Entry::default()
-            };
-            message.set_entries(batch.map(entry).collect());
-            leader.step(message).expect("the leader takes proposals");
+            propose(leader, batch);
         } else {
-            for data in batch {
-                leader
-                    .propose(vec![], data)
-                    .expect("the leader takes proposals");
-            }
+            batch.for_each(|data| propose(leader, iter::once(data)));
         }
     }
 
@@ -334,16 +351,16 @@ impl Cluster {
     }
 
     /// Proposes all payloads, `batch` at a time, each batch until all that are waited for have applied it.
-    fn replicate(&mut self, a: &Replication, payloads: Vec<Vec<u8>>) {
+    fn replicate(&mut self, a: &Replication, payloads: Vec<Bytes>) {
         self.run(a.mode, a.batch, a.log_length == 0, payloads);
     }
 
     /// Makes the logs longer, in large batches.
-    fn fill(&mut self, payloads: Vec<Vec<u8>>) {
+    fn fill(&mut self, payloads: Vec<Bytes>) {
         self.run(Mode::Multi, 256, false, payloads);
     }
 
-    fn run(&mut self, mode: Mode, batch: u64, compacting: bool, payloads: Vec<Vec<u8>>) {
+    fn run(&mut self, mode: Mode, batch: u64, compacting: bool, payloads: Vec<Bytes>) {
         let mut left = payloads.len() as u64;
         let mut payloads = payloads.into_iter();
         let mut done = self.nodes[0].applied.count();
@@ -417,7 +434,7 @@ fn replication(a: &Replication) -> (Value, Value) {
 }
 
 /// Replicates batch by batch, and tells when the last node first had all.
-fn batches(cluster: &mut Cluster, a: &Replication, payloads: Vec<Vec<u8>>) -> Option<Instant> {
+fn batches(cluster: &mut Cluster, a: &Replication, payloads: Vec<Bytes>) -> Option<Instant> {
     let mut caught_up = None;
     let mut left = payloads.into_iter();
     while left.len() > 0 {
@@ -526,16 +543,24 @@ fn new_group(heartbeat: usize, logger: &Logger, inboxes: &mut Inboxes) -> Group 
     group[0].campaign().expect("a follower may campaign");
     quiesce(&mut group, inboxes, [true; GROUP]);
     assert_eq!(group[0].raft.state, StateRole::Leader);
+    // At rest is who has no more to do for the election: a round of heartbeats later.
+    for _ in 0..heartbeat {
+        tick(&mut group, inboxes);
+    }
     group
+}
+
+fn tick(group: &mut Group, inboxes: &mut Inboxes) {
+    let mut ready = [false; GROUP];
+    for (node, ready) in group.iter_mut().zip(&mut ready) {
+        *ready = node.tick();
+    }
+    quiesce(group, inboxes, ready);
 }
 
 fn tick_all(groups: &mut [Group], inboxes: &mut Inboxes) {
     for group in groups {
-        let mut ready = [false; GROUP];
-        for (node, ready) in group.iter_mut().zip(&mut ready) {
-            *ready = node.tick();
-        }
-        quiesce(group, inboxes, ready);
+        tick(group, inboxes);
     }
 }
 
@@ -585,7 +610,7 @@ fn loaded(a: &Groups) -> (Value, Value) {
     let clock = Clock::start();
     for _ in 0..a.turns {
         for (group, data) in groups.iter_mut().zip(&mut all) {
-            group[0].propose(vec![], data).expect("it leads");
+            propose(&mut group[0], iter::once(data));
             quiesce(group, &mut inboxes, [true, false, false]);
         }
     }

@@ -1,9 +1,11 @@
 //! Read requests in one thread: a batch of them, and passes over the nodes until the leader may answer all.
 
+use std::iter;
 use std::mem;
 
+use bytes::Bytes;
 use peer_common::args::Read;
-use peer_common::payload::{Applied, payloads};
+use peer_common::payload::Applied;
 use peer_common::report::{Clock, join};
 use raft::eraftpb::Message;
 use raft::storage::MemStorage;
@@ -110,13 +112,13 @@ impl Group {
     }
 
     /// Asks for `reads`, a batch at a time, with writes beside each batch.
-    fn run(&mut self, a: &Read, reads: u64, writes: Vec<Vec<u8>>) {
+    fn run(&mut self, a: &Read, reads: u64, writes: Vec<Bytes>) {
         let mut writes = writes.into_iter();
         let end = self.asked + reads;
         while self.asked < end {
             let leader = &mut self.members[0].raw;
             for data in writes.by_ref().take(a.writes as usize) {
-                leader.propose(vec![], data).expect("it leads");
+                crate::propose(leader, iter::once(data));
                 self.written += 1;
             }
             for _ in 0..a.batch.min(end - self.asked) {
@@ -145,9 +147,9 @@ pub(crate) fn run(a: &Read) -> (Value, Value) {
     let mut group = Group::new(a.lease);
     let warmup = a.reads / 10;
     let writes = |reads: u64| reads.div_ceil(a.batch) * a.writes;
-    group.run(a, warmup, payloads(0, writes(warmup), PAYLOAD));
+    group.run(a, warmup, crate::payloads(0, writes(warmup), PAYLOAD));
     let (first, total) = (writes(warmup), writes(warmup) + writes(a.reads));
-    let timed = payloads(first, total, PAYLOAD);
+    let timed = crate::payloads(first, total, PAYLOAD);
     group.messages = 0;
     let clock = Clock::start();
     group.run(a, a.reads, timed);

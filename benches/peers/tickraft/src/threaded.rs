@@ -1,7 +1,7 @@
 //! The threaded Node: proposals in flight from one thread until applied on the proposer's node, over an in-memory network.
 //!
 //! A node calls its application with each Ready ([`NodeOptions::serve`]) on whichever thread has work for it; what it sends it gives to the receiver's [`Node::step`]. Another thread ticks. The proposer
-//! keeps `window` proposals in flight and proposes what has become free together; a proposal's latency ends when the leader's application has applied it.
+//! keeps `window` proposals in flight and proposes what has become free together; a proposal's latency ends when the proposer has heard that the leader's application has applied it, as a client of the rivals' does.
 
 use benches::payload::{Applied, mix};
 use benches::replication::new_log;
@@ -56,7 +56,7 @@ struct Group {
 
 impl Group {
     /// `done` hears how many more proposals node 1 has applied. The applications are called with their Readies, or, with `channel`, have a thread each.
-    fn start(config: &Config, size: usize, done: &Sender<(u64, Instant)>, a: &args::Node) -> Self {
+    fn start(config: &Config, size: usize, done: &Sender<u64>, a: &args::Node) -> Self {
         let mut group = Self {
             nodes: (0..a.nodes).map(|_| OnceLock::new()).collect(),
             indexes: (0..a.nodes).map(|_| AtomicU64::new(0)).collect(),
@@ -136,7 +136,7 @@ struct Host {
     indexes: Arc<[AtomicU64]>,
     compacted: u64,
     /// Where the proposer hears how many more of its proposals are applied.
-    done: Option<Sender<(u64, Instant)>>,
+    done: Option<Sender<u64>>,
 }
 
 impl Host {
@@ -187,7 +187,7 @@ impl Host {
             && more > 0
         {
             // At the end the proposer has gone.
-            let _ = done.send((more, Instant::now()));
+            let _ = done.send(more);
         }
         if last.index >= self.compacted + COMPACT_EVERY {
             self.compact();
@@ -218,7 +218,7 @@ struct Proposer {
     node: Node,
     window: usize,
     size: usize,
-    done: Receiver<(u64, Instant)>,
+    done: Receiver<u64>,
     /// When those in flight were proposed.
     begun: VecDeque<Instant>,
     proposed: u64,
@@ -228,15 +228,10 @@ impl Proposer {
     fn run(mut self, from: Instant, to: Instant, latencies: &Latencies) -> u64 {
         while Instant::now() < to {
             self.propose();
-            let n = self.done.recv_timeout(PATIENCE).expect("commits go on");
-            self.finish(n, from, to, latencies);
-            while let Ok(n) = self.done.try_recv() {
-                self.finish(n, from, to, latencies);
-            }
+            self.finish(from, to, latencies);
         }
         while !self.begun.is_empty() {
-            let n = self.done.recv_timeout(PATIENCE).expect("commits go on");
-            self.finish(n, from, to, latencies);
+            self.finish(from, to, latencies);
         }
         self.proposed
     }
@@ -253,13 +248,11 @@ impl Proposer {
         }
     }
 
-    fn finish(
-        &mut self,
-        (n, end): (u64, Instant),
-        from: Instant,
-        to: Instant,
-        latencies: &Latencies,
-    ) {
+    /// Waits until some are applied, and takes all that are. They end now: that the proposer has to wake up for it is part of their latency.
+    fn finish(&mut self, from: Instant, to: Instant, latencies: &Latencies) {
+        let first = self.done.recv_timeout(PATIENCE).expect("commits go on");
+        let n = first + self.done.try_iter().sum::<u64>();
+        let end = Instant::now();
         for begun in self.begun.drain(..n as usize) {
             if begun >= from && end <= to {
                 latencies.record(0, end - begun);
