@@ -4,13 +4,15 @@ mod thread;
 
 use crate::error::Error;
 use crate::node::Node;
+use crate::runner::inside;
 use parking_lot::{Condvar, Mutex};
 use rawnode::raft::raftpb::{Message, Snapshot};
 use rawnode::raft::storage::{self, Writer};
 use rawnode::{AppendWork, AsyncWrites};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use thread::AppendLoop;
@@ -41,7 +43,7 @@ pub trait AppendHost: Send + 'static {
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AppendOptions {
-    /// How many works may wait, beyond which [`AppendThread::append`] blocks, and with it whoever takes the Readies. Large, because heartbeats are in later Readies: long before,
+    /// How many works may wait, beyond which [`AppendThread::append`] blocks, and with it whoever takes the Readies from the channel. Large, because heartbeats are in later Readies: long before,
     /// refuse proposals by [`AppendMonitor::queued`]. At least 1 (0 counts as 1); 16 bytes each, allocated at the start. Default 65,536.
     pub queue: usize,
     /// The pause before a full disk is tried again; doubled each time. Default 10 ms.
@@ -69,7 +71,7 @@ impl Default for AppendOptions {
 ///   entries, while [`is_full`](AppendMonitor::is_full).
 /// - **Any other error ends the node** with a [`Fault`](rawnode::raft::Fault), before anything that depends on the write is said. A panic, in the writer or in the host, likewise.
 ///
-/// Dropping it stops it, as [`stop`](AppendThread::stop) does. The crate's front page has the whole loop.
+/// Dropping it stops it, as [`stop`](AppendThread::stop) does, but inside a turn nobody waits for the thread. The crate's front page has the whole loop.
 #[derive(Debug)]
 pub struct AppendThread {
     /// `None` once it is being stopped.
@@ -117,20 +119,42 @@ impl AppendThread {
         })
     }
 
-    /// Hands over a work; in the order in which the node handed them out. Blocks while [`AppendOptions::queue`] works wait.
+    /// Hands over a work; in the order in which the node handed them out. Blocks while [`AppendOptions::queue`] works wait; but inside a turn, in an application that is
+    /// [called with Readies](crate::NodeOptions::serve_async), never: there it takes more than that.
     ///
     /// # Errors
     /// How the node ended.
     pub fn append(&self, work: AppendWork) -> Result<(), Error> {
         // Counted first, so that the thread never counts one down that was not counted up.
         self.shared.queued.fetch_add(1, Ordering::Relaxed);
-        match &self.queue {
-            Some(q) if q.send(work).is_ok() => Ok(()),
+        let taken = self.queue.as_ref().is_some_and(|q| self.put(q, work));
+        if !taken {
+            self.shared.queued.fetch_sub(1, Ordering::Relaxed);
             // The thread goes when the node has ended.
-            _ => {
-                self.shared.queued.fetch_sub(1, Ordering::Relaxed);
-                Err(self.node.ended().unwrap_or(Error::Stopped))
+            return Err(self.node.ended().unwrap_or(Error::Stopped));
+        }
+        Ok(())
+    }
+
+    /// False when the thread is gone.
+    fn put(&self, queue: &SyncSender<AppendWork>, work: AppendWork) -> bool {
+        let mut overflow = self.shared.overflow.lock();
+        if !overflow.is_empty() {
+            overflow.push_back(work);
+            return true;
+        }
+        if !inside() {
+            drop(overflow);
+            return queue.send(work).is_ok();
+        }
+        match queue.try_send(work) {
+            Ok(()) => true,
+            // The thread may wait for this very turn.
+            Err(TrySendError::Full(work)) => {
+                overflow.push_back(work);
+                true
             }
+            Err(TrySendError::Disconnected(_)) => false,
         }
     }
 
@@ -157,8 +181,10 @@ impl AppendThread {
         self.shared.stop();
         self.node.stop();
         self.queue = None;
+        // Inside a turn nobody waits: the thread may wait for that turn.
         if let Some(t) = self.thread.take()
             && t.thread().id() != std::thread::current().id()
+            && !inside()
         {
             // The thread catches its own panics.
             let _ = t.join();
@@ -209,6 +235,9 @@ struct Shared {
     queued: AtomicU64,
     works: AtomicU64,
     syncs: AtomicU64,
+    /// Works that come after those in the queue, which had no room for them. While there are any the queue takes no others, so that they stay in order; and it is not empty, so that the thread looks here after
+    /// it has emptied that.
+    overflow: Mutex<VecDeque<AppendWork>>,
     stopping: Mutex<bool>,
     wake: Condvar,
 }

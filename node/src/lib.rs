@@ -152,11 +152,12 @@
 //! # Which thread does it
 //!
 //! Whatever is brought goes into a queue. Whoever finds nobody at work then does what is to be done, on its own thread; whoever finds somebody at work leaves it to them and returns. The node's own thread helps out.
-//! So nothing waits for a thread to wake, and no thread spins. Three ways, from the quickest for single proposals to the most patient with slow disks:
+//! So nothing waits for a thread to wake, and no thread spins. Four ways, from the quickest for single proposals to the most patient with slow disks and state machines:
 //!
 //! | | a proposal to a node at rest | suits |
 //! |---|---|---|
 //! | [`NodeOptions::serve`]: the application is called with each Ready | is written and sent when `propose` returns | writes that are quick, or callers that may wait for one |
+//! | [`NodeOptions::serve_async`]: the same with [`AsyncWrites`](rawnode::AsyncWrites) and an [`AppendThread`] | is sent when `propose` returns, and wakes that thread, which applies what is committed | slow disks, quick state machines |
 //! | Readies from the channel, [`SyncWrites`](rawnode::SyncWrites) | wakes the application's thread | an application that writes and applies on a thread of its own |
 //! | the same with [`AsyncWrites`](rawnode::AsyncWrites) and an [`AppendThread`] | wakes that thread, which wakes two more | slow disks: heartbeats never wait for them |
 //!
@@ -196,7 +197,7 @@ mod own_thread;
 mod ticket;
 
 pub use append::{AppendHost, AppendMonitor, AppendOptions, AppendThread};
-pub use application::Members;
+pub use application::Served;
 pub use error::Error;
 pub use node::Node;
 pub use options::{NodeOptions, restart_node, restart_node_async, start_node, start_node_async};

@@ -65,6 +65,14 @@ struct Shared<M: StorageWrites> {
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
+/// Local messages come from storage threads; others only the node itself makes.
+pub(crate) fn not_local(m: &Message) -> Result<(), Error> {
+    match is_local_msg(m.msg_type) && !is_local_msg_target(m.from) {
+        true => Err(Error::Raft(raft::Error::StepLocalMsg)),
+        false => Ok(()),
+    }
+}
+
 /// How many ticks may wait while the node is busy; etcd's number.
 const TICKS: usize = 128;
 /// How many conf changes or status requests may wait before their callers block.
@@ -271,9 +279,7 @@ impl<M: StorageWrites> Node<M> {
     /// message from [inside a turn](Error::Inside); how the node ended.
     #[doc(alias = "Step")]
     pub fn step(&self, m: Message) -> Result<(), Error> {
-        if is_local_msg(m.msg_type) && !is_local_msg_target(m.from) {
-            return Err(Error::Raft(raft::Error::StepLocalMsg));
-        }
+        not_local(&m)?;
         if m.msg_type == MessageType::MsgProp {
             return self.enqueue(Proposal::Forwarded(m.entries));
         }
@@ -571,12 +577,11 @@ impl Node<AsyncWrites> {
 
     /// As [`step`](Node::step) for each; they are looked at together.
     pub(crate) fn step_all(&self, responses: impl Iterator<Item = Message>) -> Result<(), Error> {
-        let put = |m: Message| match is_local_msg(m.msg_type) && !is_local_msg_target(m.from) {
-            true => Err(Error::Raft(raft::Error::StepLocalMsg)),
-            false => self.put_message(m),
-        };
         let mut responses = responses;
-        let result = responses.try_for_each(put);
+        let result = responses.try_for_each(|m| {
+            not_local(&m)?;
+            self.put_message(m)
+        });
         self.0.runner.work();
         result
     }

@@ -1,13 +1,13 @@
 //! Starting a node. Go: StartNode, RestartNode in node.go
 
-use crate::application::{Members, on_ready};
+use crate::application::{Served, on_async_ready, on_ready};
 use crate::error::Error;
 use crate::node::Node;
 use crate::refused::Refused;
 use rawnode::raft::slog::Logger;
 use rawnode::raft::storage::{self, Storage};
 use rawnode::raft::{Config, Peer, Tracer};
-use rawnode::{AsyncWrites, Persisted, RawNode, Ready, StorageWrites};
+use rawnode::{AsyncReady, AsyncWrites, Persisted, RawNode, Ready, StorageWrites};
 use std::sync::Arc;
 
 /// The sizes of a node's queues, which are allocated when it starts, and on which thread it works.
@@ -110,7 +110,7 @@ impl NodeOptions {
     ///
     /// Nothing is handed from thread to thread: with [`callers_run`](NodeOptions::callers_run) a proposal to a node that nobody is busy with is written, sent and, in a group of one, applied when
     /// [`propose`](Node::propose) returns. While one thread is inside, others leave what they bring in the queues and return; what came meanwhile is taken, and written, together. Who must not wait for a
-    /// write (a ticker beside a slow disk, an asynchronous runtime) takes Readies from the channel instead.
+    /// write (a ticker beside a slow disk, an asynchronous runtime) has it done by another thread: [`serve_async`](NodeOptions::serve_async), or Readies from the channel.
     ///
     /// The application must not wait for any node: calls that would, such as [`Node::status`], return [`Error::Inside`] there, and [`Node::step`] to a node whose queue is full returns
     /// [`Error::QueueFull`], a message lost. It may hold handles of its node and its peers; they live until the node is [stopped](Node::stop).
@@ -129,14 +129,14 @@ impl NodeOptions {
     /// let (applied, state) = std::sync::mpsc::channel();
     /// let mut log = storage;
     /// let send = |m: Message| unreachable!("a group of one has nobody to send {m:?} to");
-    /// let node = NodeOptions::default().serve(rn, move |mut rd, members| {
+    /// let node = NodeOptions::default().serve(rn, move |mut rd, node| {
     ///     rd.drain_messages().for_each(send);
     ///     Writer::append(&mut log, rd.write())?;
     ///     let mut p = rd.persisted();
     ///     p.drain_messages().for_each(send);
     ///     for e in p.committed_entries() {
     ///         match unmarshal_conf_change(e) {
-    ///             Ok(Some(cc)) => drop(members.apply_conf_change(&cc)),
+    ///             Ok(Some(cc)) => drop(node.apply_conf_change(&cc)),
     ///             _ => drop(applied.send(e.data.clone())),
     ///         }
     ///     }
@@ -154,11 +154,73 @@ impl NodeOptions {
     pub fn serve<S: Storage + Send + 'static>(
         self,
         rn: RawNode<S>,
-        application: impl FnMut(Ready, &mut Members<'_>) -> Result<Persisted, storage::Error>
+        application: impl FnMut(Ready, &mut Served<'_>) -> Result<Persisted, storage::Error>
         + Send
         + 'static,
     ) -> Result<Node, Error> {
         Node::spawn(rn, self, None, Some(on_ready(application)))
+    }
+
+    /// As [`serve`](NodeOptions::serve) where nobody who calls the node is to wait for a disk: calls the application with each [`AsyncReady`], in order. It sends the messages and hands the write to an
+    /// [`AppendThread`](crate::AppendThread); what it applies at once it [delivers](Served::deliver) at once, what it leaves to another thread that one [delivers](Node::deliver). An error ends the
+    /// node with a [`Fault`](rawnode::raft::Fault). `refused` is asked as in [`spawn_watched`](NodeOptions::spawn_watched).
+    ///
+    /// As there, the application must not wait for any node: not for the append thread either, which may wait for this turn, nor for a lock that is held while a node is called.
+    ///
+    /// ```
+    /// # use rawnode::raftpb::{ConfState, Message, Snapshot, SnapshotMetadata};
+    /// # let storage = storage_mem::MemoryStorage::new();
+    /// # let conf_state = ConfState { voters: vec![1], ..ConfState::default() };
+    /// # let metadata = SnapshotMetadata { conf_state, ..SnapshotMetadata::default() };
+    /// # storage.apply_snapshot(&Snapshot { metadata, ..Snapshot::default() })?;
+    /// # let logger = rawnode::raft::slog::Logger::root(rawnode::raft::slog::Discard, rawnode::raft::slog::o!());
+    /// # struct Host;
+    /// # impl tickraft_node::AppendHost for Host {
+    /// #     fn send(&mut self, _: Vec<Message>) { unreachable!("nobody to send to") }
+    /// #     fn install(&mut self, _: &Snapshot) -> Result<(), Error> { unreachable!("nobody sends one") }
+    /// # }
+    /// use rawnode::{RawNode, raft::Config, storage::Error};
+    /// use std::sync::{Arc, OnceLock};
+    /// use tickraft_node::{AppendOptions, AppendThread, NodeOptions};
+    ///
+    /// let rn = RawNode::new_async(Config::new(1, 42), storage.clone(), logger, None)?;
+    /// let (applied, state) = std::sync::mpsc::channel();
+    /// // It needs the node first, which says nothing before it is told something.
+    /// let append = Arc::<OnceLock<AppendThread>>::default();
+    /// let writes = Arc::clone(&append);
+    /// let node = NodeOptions::default().serve_async(rn, |_| Ok(()), move |rd, node| {
+    ///     assert_eq!(rd.messages, [], "a group of one has nobody to send to");
+    ///     if let (Some(work), Some(append)) = (rd.append, writes.get()) {
+    ///         let _ = append.append(work); // an error says that the node is ending
+    ///     }
+    ///     if let Some(work) = rd.apply {
+    ///         work.entries().iter().for_each(|e| drop(applied.send(e.data.clone())));
+    ///         let left = node.deliver(work.done()).map_err(|e| Error::other(e.to_string()))?;
+    ///         assert_eq!(left, [], "its response is to the node itself");
+    ///     }
+    ///     Ok(())
+    /// })?;
+    /// let thread = AppendThread::spawn(node.clone(), storage, Host, AppendOptions::default())?;
+    /// assert!(append.set(thread).is_ok());
+    /// node.campaign()?;
+    /// node.propose("set x=1".into())?;
+    /// assert_eq!(state.iter().nth(1), Some("set x=1".into()), "after the leader's own entry");
+    /// node.stop();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`spawn`](NodeOptions::spawn).
+    pub fn serve_async<S: Storage + Send + 'static>(
+        self,
+        rn: RawNode<S, AsyncWrites>,
+        refused: impl FnMut(&Refused<'_>) -> Result<(), storage::Error> + Send + 'static,
+        application: impl FnMut(AsyncReady, &mut Served<'_, AsyncWrites>) -> Result<(), storage::Error>
+        + Send
+        + 'static,
+    ) -> Result<Node<AsyncWrites>, Error> {
+        let on_ready = on_async_ready(application);
+        Node::spawn(rn, self, Some(Box::new(refused)), Some(on_ready))
     }
 }
 

@@ -62,6 +62,11 @@ impl<S: Storage, M: StorageWrites> Member<S, M> {
     /// Nothing can be done any more.
     pub(crate) fn fail(&mut self, e: storage::Error) -> Result<(), Error> {
         self.rn.fail(e);
+        self.faultless()
+    }
+
+    /// The fault that ends the node, if there was one.
+    pub(crate) fn faultless(&self) -> Result<(), Error> {
         match self.rn.fault() {
             Some(f) => Err(f.clone().into()),
             None => Ok(()),

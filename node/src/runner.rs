@@ -223,15 +223,17 @@ impl<M: StorageWrites> Runner<M> {
             Ok(()) => (Error::Stopped, None),
             Err(e @ Error::Panicked(_)) => (e, None),
             Err(e) => {
-                // The logger may panic, too.
+                // The logger may panic, too, and a bug of ours may show in the status. Neither may hide the end.
                 let _ = catch_unwind(AssertUnwindSafe(|| {
                     error!(engine.logger(), "raft.node: {:x} {}", self.id, e);
                 }));
-                let status = matches!(e, Error::Fault(_)).then(|| engine.status());
+                let status = || catch_unwind(AssertUnwindSafe(|| engine.status())).ok();
+                let status = matches!(e, Error::Fault(_)).then(status).flatten();
                 (e, status)
             }
         };
-        self.end.set(error, status);
+        // It is set in any case; what panics is a waker of those who learn of it.
+        let _ = catch_unwind(AssertUnwindSafe(|| self.end.set(error, status)));
         // See Node::still_running.
         fence(Ordering::SeqCst);
         // Proposals that were being taken when it ended learn of it, too, now that the end is set. What panics here is the storage's or the application's.
@@ -293,5 +295,54 @@ impl<'a, R> Waiter<'a, R> {
             _ => {}
         }
         self.select.ready();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rawnode::raft::slog::{Discard, o};
+    use rawnode::raft::{Config, Fault, storage};
+    use rawnode::{RawNode, SyncWrites};
+    use storage_mem::MemoryStorage;
+
+    /// Fails, and panics wherever it can after that.
+    struct Broken(Fault);
+
+    impl Engine for Broken {
+        fn turn(&mut self) -> Result<Turn, Error> {
+            Err(self.0.clone().into())
+        }
+        fn blocked(&self) -> bool {
+            false
+        }
+        fn application_busy(&self) -> bool {
+            false
+        }
+        fn logger(&self) -> &Logger {
+            panic!("the logger, as the test wants")
+        }
+        fn status(&self) -> Status {
+            panic!("the status, as the test wants")
+        }
+        fn empty(&self) {
+            panic!("the channels, as the test wants")
+        }
+    }
+
+    #[test]
+    fn an_end_is_told_whatever_panics_beside_it() {
+        let logger = Logger::root(Discard, o!());
+        let mut rn = RawNode::new(Config::new(1, 7), MemoryStorage::new(), logger, None).unwrap();
+        rn.fail(storage::Error::other("broken"));
+        let fault = rn.fault().unwrap().clone();
+        let end = Arc::<End>::default();
+        let (wakec, _wakes) = crossbeam_channel::bounded(1);
+        let engine = Box::new(Broken(fault.clone()));
+        let runner = Runner::<SyncWrites>::new(1, engine, true, wakec, Arc::clone(&end));
+        runner.work();
+        assert_eq!(end.get(), Some(&Error::Fault(fault)));
+        assert_eq!(end.status(), None);
+        assert!(runner.engine.lock().is_none());
     }
 }

@@ -1,8 +1,9 @@
 //! An answer that comes later: waited for, polled or dropped. Go: msgWithResult in node.go
 
-use crate::end::End;
+use crate::end::{End, Waits};
 use crate::error::Error;
 use parking_lot::{Condvar, Mutex};
+use std::fmt::Debug;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -124,17 +125,17 @@ impl Future for Ticket {
 #[derive(Debug)]
 pub(crate) struct Promise<T> {
     slot: Arc<Slot<T>>,
-    end: Arc<End>,
 }
 
-/// The answering half. Dropped without an answer, it lets the waiter look up how the node ended.
+/// The answering half. Dropped without an answer, it lets the waiter look up how the node ended; dropped by a panic in the node's turn, which is not its end yet, as soon as it is.
 #[derive(Debug)]
-pub(crate) struct Completer<T>(Option<Arc<Slot<T>>>);
+pub(crate) struct Completer<T: Debug + Send + 'static>(Option<Arc<Slot<T>>>);
 
 #[derive(Debug)]
 struct Slot<T> {
     state: Mutex<State<T>>,
     changed: Condvar,
+    end: Arc<End>,
 }
 
 #[derive(Debug)]
@@ -153,7 +154,7 @@ enum Phase<T> {
 }
 
 /// Both halves of one answer.
-pub(crate) fn promise<T: Clone>(end: &Arc<End>) -> (Completer<T>, Promise<T>) {
+pub(crate) fn promise<T: Clone + Debug + Send>(end: &Arc<End>) -> (Completer<T>, Promise<T>) {
     let slot = Arc::new(Slot {
         state: Mutex::new(State {
             phase: Phase::Pending,
@@ -161,10 +162,9 @@ pub(crate) fn promise<T: Clone>(end: &Arc<End>) -> (Completer<T>, Promise<T>) {
             waker: None,
         }),
         changed: Condvar::new(),
+        end: Arc::clone(end),
     });
-    let completer = Completer(Some(Arc::clone(&slot)));
-    let end = Arc::clone(end);
-    (completer, Promise { slot, end })
+    (Completer(Some(Arc::clone(&slot))), Promise { slot })
 }
 
 impl<T: Clone> Promise<T> {
@@ -178,7 +178,7 @@ impl<T: Clone> Promise<T> {
     pub(crate) fn wait(self) -> Result<T, Error> {
         // Without a deadline it returns with a result only.
         self.wait_deadline(None)
-            .unwrap_or_else(|| Err(self.end.error()))
+            .unwrap_or_else(|| Err(self.slot.end.error()))
     }
 
     fn wait_deadline(&self, deadline: Option<Instant>) -> Option<Result<T, Error>> {
@@ -203,27 +203,42 @@ impl<T: Clone> Promise<T> {
         match &state.phase {
             Phase::Pending => None,
             Phase::Done(r) => Some(r.clone()),
-            Phase::Abandoned => Some(Err(self.end.error())),
+            Phase::Abandoned => Some(Err(self.slot.end.error())),
         }
     }
 }
 
-impl<T> Completer<T> {
+impl<T: Debug + Send> Completer<T> {
     pub(crate) fn complete(mut self, r: Result<T, Error>) {
-        self.finish(Phase::Done(r));
+        if let Some(slot) = self.take() {
+            slot.finish(Phase::Done(r));
+        }
     }
 
-    fn finish(&mut self, phase: Phase<T>) {
-        let Some(slot) = self.0.take() else { return };
-        if Arc::strong_count(&slot) == 1 {
-            return; // nobody wants to know
+    /// `None` when nobody wants to know.
+    fn take(&mut self) -> Option<Arc<Slot<T>>> {
+        self.0.take().filter(|slot| Arc::strong_count(slot) > 1)
+    }
+}
+
+impl<T: Debug + Send + 'static> Drop for Completer<T> {
+    fn drop(&mut self) {
+        let Some(slot) = self.take() else { return };
+        match std::thread::panicking() {
+            true => Arc::clone(&slot.end).abandon_when_set(slot),
+            false => slot.finish(Phase::Abandoned),
         }
-        let mut state = slot.state.lock();
+    }
+}
+
+impl<T> Slot<T> {
+    fn finish(&self, phase: Phase<T>) {
+        let mut state = self.state.lock();
         state.phase = phase;
         let (parked, waker) = (state.parked, state.waker.take());
         drop(state);
         if parked {
-            slot.changed.notify_all();
+            self.changed.notify_all();
         }
         if let Some(w) = waker {
             w.wake();
@@ -231,8 +246,8 @@ impl<T> Completer<T> {
     }
 }
 
-impl<T> Drop for Completer<T> {
-    fn drop(&mut self) {
+impl<T: Debug + Send> Waits for Slot<T> {
+    fn abandon(&self) {
         self.finish(Phase::Abandoned);
     }
 }
@@ -303,6 +318,39 @@ mod tests {
         end.set(Error::QueueFull, None);
         drop(completer);
         assert_eq!(waiting.join().unwrap(), Err(Error::QueueFull));
+    }
+
+    /// Between the panic and the moment in which it becomes the node's end nobody is told anything.
+    #[test]
+    fn a_ticket_that_a_panic_drops_tells_of_the_panic() {
+        let end = Arc::<End>::default();
+        let (completer, p) = promise::<Accepted>(&end);
+        let (ticket, woken) = (Ticket::new(p), counter());
+        let waker = Arc::clone(&woken).into();
+        let mut ticket = std::pin::pin!(ticket);
+        let mut context = Context::from_waker(&waker);
+        assert!(ticket.as_mut().poll(&mut context).is_pending());
+        let thrown = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            let _on_the_stack = completer;
+            std::panic::resume_unwind(Box::new("quietly"));
+        }));
+        assert!(thrown.is_err());
+        assert_eq!(ticket.try_get(), None);
+        assert_eq!(woken.0.load(Ordering::SeqCst), 0);
+        let panicked = Error::Panicked("so".into());
+        end.set(panicked.clone(), None);
+        assert_eq!(woken.0.load(Ordering::SeqCst), 1);
+        assert_eq!(
+            ticket.as_mut().poll(&mut context),
+            Poll::Ready(Err(panicked))
+        );
+        // What such a drop finds ended it does not keep waiting.
+        let (completer, p) = promise::<Accepted>(&end);
+        let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            let _on_the_stack = completer;
+            std::panic::resume_unwind(Box::new("quietly"));
+        }));
+        assert!(Ticket::new(p).try_get().is_some());
     }
 
     #[test]

@@ -70,6 +70,9 @@ impl<W: Writer, H: AppendHost> AppendLoop<W, H> {
                 self.node.fail(storage::Error::other(what));
             }
         }
+        // In this order: then nothing more comes there.
+        drop(self.works);
+        self.shared.overflow.lock().clear();
     }
 
     /// Returns when the handle has let go of the queue and it is empty.
@@ -77,6 +80,7 @@ impl<W: Writer, H: AppendHost> AppendLoop<W, H> {
         while let Ok(first) = self.works.recv() {
             batch.push_back(first);
             batch.extend(self.works.try_iter());
+            batch.extend(self.shared.overflow.lock().drain(..));
             self.write(batch)?;
         }
         Ok(())

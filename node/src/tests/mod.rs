@@ -9,6 +9,7 @@ mod group;
 mod proposals;
 mod refused;
 mod served;
+mod served_async;
 mod slow_disk;
 mod start;
 mod ticks;

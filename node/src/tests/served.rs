@@ -1,7 +1,7 @@
 //! A node that calls its application: what is handed to it, in what order, and what ends it; and many threads that bring work at once.
 
 use super::*;
-use crate::{Accepted, Error, Members};
+use crate::{Accepted, Error, Served};
 use rawnode::Persisted;
 use rawnode::raft::Fault;
 use rawnode::raftpb::{ConfChange, ConfChangeType, unmarshal_conf_change};
@@ -13,13 +13,13 @@ use std::thread;
 fn alone(
     mut s: MemoryStorage,
     applied: Sender<Entry>,
-) -> impl FnMut(Ready, &mut Members<'_>) -> Result<Persisted, storage::Error> + Send + 'static {
-    move |rd, members| {
+) -> impl FnMut(Ready, &mut Served<'_>) -> Result<Persisted, storage::Error> + Send + 'static {
+    move |rd, node| {
         Writer::append(&mut s, rd.write())?;
         let p = rd.persisted();
         for e in p.committed_entries() {
             if let Ok(Some(cc)) = unmarshal_conf_change(e) {
-                members.apply_conf_change(&cc).unwrap();
+                node.apply_conf_change(&cc).unwrap();
             }
             let _ = applied.send(e.clone());
         }
@@ -177,7 +177,7 @@ fn nodes_that_call_each_other() {
         let peers = Arc::clone(&nodes);
         let raw = raw(config(id), s.clone());
         let send = move |m: Message| drop(place(m.to, &peers).wait().step(m));
-        let application = move |mut rd: Ready, _: &mut Members<'_>| {
+        let application = move |mut rd: Ready, _: &mut Served<'_>| {
             rd.drain_messages().for_each(&send);
             Writer::append(&mut s, rd.write())?;
             let mut p = rd.persisted();
@@ -369,7 +369,7 @@ fn stops_that_race_with_work() {
         let guard = Alive(Arc::clone(&alive));
         let mut s = storage(&[1]);
         let raw = raw(config(1), s.clone());
-        let application = move |rd: Ready, _: &mut Members<'_>| {
+        let application = move |rd: Ready, _: &mut Served<'_>| {
             let _ = &guard;
             Writer::append(&mut s, rd.write())?;
             Ok(rd.persisted())
