@@ -7,6 +7,7 @@
 //! | `apply` | publishEntries, publishSnapshot |
 //! | `space` | – (what is refused while the disk is full) |
 //! | `first` | – (whether this node may begin as a new one) |
+//! | `gather` | – (requests that wait together are proposed together) |
 //! | `propose` | the proposeC goroutine; answers come after the entry is applied |
 //! | `replay` | readWAL and replayWAL, where no node runs |
 //! | `reads` | – (raftexample reads stale) |
@@ -17,6 +18,7 @@
 mod apply;
 mod driver;
 mod first;
+mod gather;
 mod membership;
 mod peers;
 mod propose;
@@ -94,6 +96,7 @@ pub(crate) struct Shared {
     /// Snapshots on their way to others.
     sending: snapshots::Sending,
     waiters: Waiters,
+    gathering: gather::Gathering,
     /// The last applied index; whoever waits for one watches this.
     applied: watch::Sender<u64>,
     leadership: watch::Sender<Leadership>,

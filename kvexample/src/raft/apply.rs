@@ -9,7 +9,7 @@ use node::raft::StateType;
 use node::rawnode::ApplyWork;
 use parking_lot::Mutex;
 use raftpb::{
-    ConfChangeType, ConfChangeV2, ConfState, Entries, Entry, EntryType, Snapshot,
+    ConfChangeType, ConfChangeV2, ConfState, Entries, Entry, EntryType, Message, Snapshot,
     unmarshal_conf_change,
 };
 use slog::{error, info, warn};
@@ -73,21 +73,23 @@ impl Applies {
         self.works.send(work).map_err(drop)
     }
 
-    /// Applies entries, or hands them over: to be called by one thread, in the log's order.
-    pub(super) fn entries(&self, work: ApplyWork) {
+    /// Applies entries, or hands them over: to be called by one thread at a time, in the log's order, also inside the node's turn. Returns what is to be said of those that it applied.
+    pub(super) fn entries(&self, work: ApplyWork) -> Vec<Message> {
         let plain = |e: &Entry| e.get_type() == EntryType::Normal;
         let entries = work.entries();
         if entries.len() <= APPLY_AT_ONCE && entries.iter().all(plain) {
-            // Nothing before it waits: what does was handed over by this thread, or is a snapshot, after which no entries come until it is the state.
+            // Nothing before it waits: what does was handed over before this was called, or is a snapshot, after which no entries come until it is the state.
             let idle = self.machine.applier.try_lock();
             let idle = idle.filter(|_| self.machine.waiting.load(Ordering::Acquire) == 0);
-            if let Some(mut applier) = idle {
-                applier.take(Ok(Apply::Entries(work)));
-                return;
+            // Letting strangers go, once a term, is the apply thread's: it takes the transport's locks.
+            let settled = |a: &Applier| entries.last().is_some_and(|e| a.settled == e.term);
+            if let Some(mut applier) = idle.filter(|a| settled(a)) {
+                return applier.apply_here(work);
             }
         }
         // Fails only when the apply thread has ended, and then the node has too.
         let _ = self.hand_over(Apply::Entries(work));
+        Vec::new()
     }
 }
 
@@ -141,6 +143,15 @@ impl Applier {
         }
     }
 
+    /// Applies plain entries for whoever brings them, and returns what is to be said of them. Inside the node's turn nothing here may wait for the node, and plain entries ask nothing of it.
+    fn apply_here(&mut self, work: ApplyWork) -> Vec<Message> {
+        let published = self.publish_entries(work.entries());
+        match self.concluded(published) {
+            true => work.done(),
+            false => Vec::new(),
+        }
+    }
+
     /// Does a work, or what is to be done when none comes. False when nothing is to come any more: nobody hands over, or the node is to end by its failure.
     fn take(&mut self, work: Result<Apply, RecvTimeoutError>) -> bool {
         let done = match work {
@@ -152,6 +163,11 @@ impl Applier {
             Err(RecvTimeoutError::Timeout) => Ok(()),
             Err(RecvTimeoutError::Disconnected) => return false,
         };
+        self.concluded(done)
+    }
+
+    /// After a work. False when the node is to end by its failure.
+    fn concluded(&mut self, done: Result<(), Failed>) -> bool {
         if let Err(why) = done {
             if self.shared.node.ended().is_none() {
                 error!(self.shared.log, "cannot apply, stopping"; "error" => &why);

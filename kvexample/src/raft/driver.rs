@@ -1,10 +1,13 @@
-//! The loop around the node: each Ready's messages go out, its writes to the append thread, its entries to the apply thread; nothing here waits for a disk. Go: serveChannels in raft.go
+//! What is done with each Ready: its messages go out, its writes to the append thread, its entries are applied or go to the apply thread. Go: serveChannels in raft.go
+//!
+//! Whoever takes the node's turn does it, be it a request, a peer's connection, the ticker or the append thread; so nothing here waits, neither for a disk nor for the node.
 
 use super::apply::{Applies, Apply};
 use super::{Exit, Leadership, RaftNode, Shared};
 use crossbeam_channel::RecvTimeoutError;
-use node::rawnode::AsyncReady;
-use node::{AppendHost, AppendThread};
+use node::rawnode::{AsyncReady, AsyncWrites};
+use node::{AppendHost, AppendThread, Served};
+use parking_lot::Mutex;
 use raftpb::{Message, MessageType, Snapshot};
 use slog::{info, warn};
 use std::sync::Arc;
@@ -13,7 +16,7 @@ use std::time::Instant;
 use storage_wal::storage;
 use transport_tcp::Transport;
 
-/// The thread that takes the Readies.
+/// Does what the Readies say.
 pub(super) struct Driver {
     pub(super) shared: Arc<Shared>,
     pub(super) transport: Arc<Transport>,
@@ -22,28 +25,90 @@ pub(super) struct Driver {
     pub(super) leadership: Leadership,
 }
 
-impl Driver {
-    /// Runs until the node ends, and says how. The append thread ends with it. Go: serveChannels
-    #[doc(alias = "serveChannels")]
-    pub(super) fn run(mut self) -> Exit {
-        let node = self.shared.node.clone();
-        let exit = loop {
-            match node.ready().recv_timeout(self.shared.election_timeout / 2) {
-                Ok(ready) => self.handle(ready),
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => break ended(&node),
+/// Where the node's Readies go: to the driver, which needs the node first. Those that come before it are kept for it.
+#[derive(Default)]
+pub(super) struct Readies(Mutex<Way>);
+
+enum Way {
+    Kept(Vec<AsyncReady>),
+    Driven(Box<Driver>),
+}
+
+impl Default for Way {
+    fn default() -> Self {
+        Self::Kept(Vec::new())
+    }
+}
+
+impl Readies {
+    /// Called by the node, inside its turn.
+    ///
+    /// # Errors
+    /// The node's failure.
+    pub(super) fn take(
+        &self,
+        ready: AsyncReady,
+        node: &mut Served<'_, AsyncWrites>,
+    ) -> Result<(), storage::Error> {
+        match &mut *self.0.lock() {
+            Way::Kept(kept) => kept.push(ready),
+            Way::Driven(driver) => {
+                let responses = driver.handle(ready);
+                // They are all to this node.
+                let left = node.deliver(responses);
+                left.map_err(|e| storage::Error::other(e.to_string()))?;
             }
-            let leaving = *self.shared.leaving.lock();
+        }
+        Ok(())
+    }
+
+    /// From now on this driver has them, after those that came before. Outside of any turn, which may wait for the lock.
+    pub(super) fn drive(&self, mut driver: Driver) {
+        loop {
+            let kept = match &mut *self.0.lock() {
+                Way::Kept(kept) if !kept.is_empty() => std::mem::take(kept),
+                way => {
+                    *way = Way::Driven(Box::new(driver));
+                    return;
+                }
+            };
+            for ready in kept {
+                let responses = driver.handle(ready);
+                // An error says that the node has ended, which whoever watches it learns, too.
+                let _ = driver.shared.node.deliver(responses);
+            }
+        }
+    }
+
+    /// Waits until the node ends, or has to go, and says how. The append thread ends with it. Go: serveChannels
+    #[doc(alias = "serveChannels")]
+    pub(super) fn watch(&self, shared: &Shared) -> Exit {
+        let node = &shared.node;
+        let exit = loop {
+            // No Ready comes this way.
+            match node.ready().recv_timeout(shared.election_timeout / 2) {
+                Ok(_) | Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break ended(node),
+            }
+            let leaving = *shared.leaving.lock();
             if leaving.is_some_and(|when| when <= Instant::now()) {
                 break Exit::Removed;
             }
         };
-        // What is waiting is still written; how the node ended is known.
-        let _ = self.append.stop();
+        // What is waiting is still written, but no turn may wait for that: after this there is none.
+        node.stop();
+        let way = std::mem::take(&mut *self.0.lock());
+        if let Way::Driven(driver) = way {
+            // How the node ended is known.
+            let _ = driver.append.stop();
+        }
         exit
     }
+}
 
-    fn handle(&mut self, mut ready: AsyncReady) {
+impl Driver {
+    /// Returns what is to be said of entries that were applied here.
+    fn handle(&mut self, mut ready: AsyncReady) -> Vec<Message> {
         self.follow_leadership(&ready);
         self.shared.send(&self.transport, ready.take_messages());
         let reads = std::mem::take(&mut ready.read_states);
@@ -53,9 +118,8 @@ impl Driver {
             // Fails only when the append thread has ended, and then the node has too.
             let _ = self.append.append(work);
         }
-        if let Some(work) = ready.apply {
-            self.applies.entries(work);
-        }
+        let apply = ready.apply.map(|work| self.applies.entries(work));
+        apply.unwrap_or_default()
     }
 
     fn follow_leadership(&mut self, ready: &AsyncReady) {

@@ -78,8 +78,13 @@ impl RaftHandle {
         }
         .encode();
         let watching = Watching::new(shared, request.is_some());
-        let ticket = shared.node.propose(data).map_err(|e| shared.refused(&e))?;
         let refused = |e: &node::Error| shared.refused(e);
+        // Alone it would wait for nobody.
+        let ticket = match waiter.alone {
+            true => shared.node.propose(data),
+            false => shared.gathering.propose(&shared.node, data).await,
+        };
+        let ticket = ticket.map_err(|e| refused(&e))?;
         shared
             .until_applied(ticket, waiter, watching, deadline, refused)
             .await

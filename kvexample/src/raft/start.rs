@@ -1,7 +1,7 @@
 //! Starting a node and its threads. Go: newRaftNode, startRaft in raft.go
 
 use super::apply::{Applier, Applies, Apply, Machine, restore};
-use super::driver::{Driver, Host};
+use super::driver::{Driver, Host, Readies};
 use super::peers::{Peers, lost};
 use super::waiters::Waiters;
 use super::{Disk, Exit, Leadership, RaftHandle, RaftNode, Shared, first, reads, space};
@@ -63,7 +63,8 @@ pub(crate) async fn start(
     }
 
     let restored = Restored::read(&disk)?;
-    let node = new_node(config, &disk, &restored, begins, &log)?;
+    let readies = Arc::<Readies>::default();
+    let node = new_node(config, &disk, &restored, begins, &log, &readies)?;
     let snapshot = restored.state.index();
     let (asking, answering) = reads::channels();
     let shared = Arc::new(shared(
@@ -82,7 +83,7 @@ pub(crate) async fn start(
         stop_ticking: None,
         threads: Vec::new(),
     };
-    match running.begin(config, disk, snapshot, &report) {
+    match running.begin(config, disk, snapshot, &report, readies) {
         Ok(()) => {
             tokio::spawn(reads::run(Arc::clone(&shared), answering));
             tokio::spawn(space::watch(shared));
@@ -119,6 +120,7 @@ fn new_node(
     restored: &Restored,
     begins: bool,
     log: &Logger,
+    readies: &Arc<Readies>,
 ) -> Result<RaftNode, Error> {
     let raft = raft_config(config, restored.state.index());
     let mut rn = RawNode::new_async(raft, disk.clone(), log.clone(), None).map_err(start_error)?;
@@ -130,8 +132,10 @@ fn new_node(
         ..NodeOptions::default()
     };
     let id = config.id;
-    let watched = options.spawn_watched(rn, move |r: &Refused<'_>| old_copy(id, r));
-    watched.map_err(start_error)
+    let readies = Arc::clone(readies);
+    let watched = move |r: &Refused<'_>| old_copy(id, r);
+    let node = options.serve_async(rn, watched, move |rd, node| readies.take(rd, node));
+    node.map_err(start_error)
 }
 
 /// A peer of this term counts on entries that this node must have acknowledged, and does not have: the copy of a directory from its last session, which no count of
@@ -231,6 +235,7 @@ fn shared(
         installed: AtomicU64::new(0),
         sending: super::snapshots::Sending::default(),
         waiters: Waiters::new(),
+        gathering: super::gather::Gathering::default(),
         applied: watch::Sender::new(index),
         leadership: watch::Sender::new(Leadership::default()),
         interruptions: watch::Sender::new(0),
@@ -271,14 +276,15 @@ fn connect(
     Ok(())
 }
 
-fn spawn_driver(shared: &Arc<Shared>, driver: Driver) -> Result<JoinHandle<()>, Error> {
+fn spawn_watcher(shared: &Arc<Shared>, readies: Arc<Readies>) -> Result<JoinHandle<()>, Error> {
     let shared = Arc::clone(shared);
-    let thread = std::thread::Builder::new().name(format!("raft-{}", shared.id));
+    let thread = std::thread::Builder::new().name(format!("watch-{}", shared.id));
     thread
         .spawn(move || {
             // A panic here is a bug of ours; the others must see a node that has stopped rather than one that hangs.
-            let exit = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| driver.run()))
-                .unwrap_or_else(|_| Exit::Failed("the node's loop panicked".into()));
+            let exit =
+                std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| readies.watch(&shared)))
+                    .unwrap_or_else(|_| Exit::Failed("the node's loop panicked".into()));
             shared.end(exit);
             shared.waiters.close();
         })
@@ -335,6 +341,7 @@ impl RunningNode {
         disk: DiskStorage,
         snapshot: u64,
         report: &OpenReport,
+        readies: Arc<Readies>,
     ) -> Result<(), Error> {
         let shared = &self.handle.0;
         connect(config, shared, &self.transport, report)?;
@@ -359,7 +366,8 @@ impl RunningNode {
             leadership: Leadership::default(),
         };
         self.threads.push(spawn_applier(shared, machine, to_apply)?);
-        self.threads.push(spawn_driver(shared, driver)?);
+        readies.drive(driver);
+        self.threads.push(spawn_watcher(shared, readies)?);
         let (stop, ticker) = spawn_ticker(&shared.node, config.id, config.tick)?;
         self.stop_ticking = Some(stop);
         self.threads.push(ticker);

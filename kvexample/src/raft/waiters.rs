@@ -17,6 +17,8 @@ pub(super) struct Waiters {
 /// One proposal's place among them; it is given up when dropped.
 pub(super) struct Waiter<'a> {
     pub(super) number: u64,
+    /// Whether nobody else waited then.
+    pub(super) alone: bool,
     pub(super) applied: oneshot::Receiver<Applied>,
     of: &'a Waiters,
 }
@@ -38,9 +40,14 @@ impl Waiters {
     pub(super) fn register(&self) -> Waiter<'_> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let (tx, applied) = oneshot::channel();
-        self.waiting.lock().insert(number, tx);
+        let alone = {
+            let mut waiting = self.waiting.lock();
+            waiting.insert(number, tx);
+            waiting.len() == 1
+        };
         Waiter {
             number,
+            alone,
             applied,
             of: self,
         }
