@@ -180,6 +180,7 @@ mod append;
 mod application;
 mod end;
 mod error;
+mod gate;
 mod node;
 mod options;
 mod ports;
@@ -187,6 +188,7 @@ mod proposals;
 mod refused;
 mod run;
 mod runner;
+mod sync;
 // All tests run twice.
 #[cfg(test)]
 #[path = "tests/callers_run.rs"]

@@ -2,9 +2,9 @@
 
 use crate::end::End;
 use crate::error::Error;
+use crate::gate::{Gate, Visit};
 use crate::run::{Turn, panic_text};
 use crossbeam_channel::{Receiver, Select, Sender};
-use parking_lot::{Mutex, MutexGuard};
 use rawnode::StorageWrites;
 use rawnode::raft::Status;
 use rawnode::raft::slog::{Logger, error};
@@ -58,20 +58,15 @@ impl Drop for Entered {
 
 /// The node's core, for one thread at a time.
 ///
-/// Whoever has put something into a queue calls [`work`](Runner::work). It either gets in and looks at all queues, or somebody is inside who will look again: `wanted` is set before the lock is
-/// tried, and looked at after the lock is given back, with a fence between on both sides, so one of the two sees the other. `wanted` is only ever swapped, so that whoever takes it back has seen what
-/// all brought who set it before, and not the last of them alone.
+/// Whoever has put something into a queue calls [`work`](Runner::work). It either gets in and looks at all queues, or somebody is inside who will look again.
 pub(crate) struct Runner<M: StorageWrites> {
     id: u64,
     /// `None` once the node has ended.
-    engine: Mutex<Option<Box<dyn Engine>>>,
-    wanted: AtomicBool,
+    engine: Gate<Option<Box<dyn Engine>>>,
     /// Whether calls take turns.
     callers_run: bool,
     /// Wakes the node's thread.
     wakec: Sender<()>,
-    /// Whether the node's thread waits for room for a Ready.
-    watched: AtomicBool,
     /// As [`Engine::application_busy`] after the last turn.
     application_busy: AtomicBool,
     end: Arc<End>,
@@ -94,12 +89,9 @@ impl<M: StorageWrites> Runner<M> {
     ) -> Self {
         Self {
             id,
-            engine: Mutex::new(Some(engine)),
-            // A node that starts may have something to say.
-            wanted: AtomicBool::new(true),
+            engine: Gate::new(Some(engine)),
             callers_run,
             wakec,
-            watched: AtomicBool::new(false),
             application_busy: AtomicBool::new(false),
             end,
             #[cfg(test)]
@@ -112,7 +104,7 @@ impl<M: StorageWrites> Runner<M> {
 
     /// Sees to it that what this thread has put into a queue is looked at: here, by whoever is inside, or by the node's thread.
     pub(crate) fn work(&self) {
-        self.want();
+        self.engine.want();
         if !self.callers_run || self.enter(CALLERS_TURNS) {
             self.wake();
         }
@@ -123,13 +115,8 @@ impl<M: StorageWrites> Runner<M> {
         if !self.application_busy.load(Ordering::Relaxed) {
             return self.work();
         }
-        self.want();
+        self.engine.want();
         self.wake();
-    }
-
-    fn want(&self) {
-        self.wanted.swap(true, Ordering::AcqRel);
-        fence(Ordering::SeqCst);
     }
 
     /// The life of the node's thread: it takes the first turn, and those that callers leave to it.
@@ -138,15 +125,15 @@ impl<M: StorageWrites> Runner<M> {
         while self.end.get().is_none() {
             // What is left is room to wait for, or nothing after the end. While somebody else is inside it is left to them: they look again, and tell this thread if a Ready waits.
             let blocked = self.enter(usize::MAX);
-            self.watched.store(blocked, Ordering::SeqCst);
+            self.engine.watch(blocked);
             if self.end.get().is_none() {
                 waiter.wait(blocked);
             }
             #[cfg(test)]
             self.wakings.fetch_add(1, Ordering::SeqCst);
-            self.watched.store(false, Ordering::SeqCst);
+            // What this woke for is looked at now.
             let _ = wakec.try_recv();
-            self.want();
+            self.engine.watch_no_more();
         }
         // Whoever ends the node is inside until its storage is free.
         drop(self.engine.lock());
@@ -154,33 +141,14 @@ impl<M: StorageWrites> Runner<M> {
 
     /// Takes turns while there is something to do, and this thread can. True when something is left that the node's thread must see to.
     fn enter(&self, mut turns: usize) -> bool {
-        let mut left = false;
-        while self.wanted.load(Ordering::Relaxed) {
-            // Locked: whoever is inside looks at `wanted` after.
-            let Some(mut engine) = self.engine.try_lock() else {
-                break;
-            };
-            left = self.take_turns(&mut engine, &mut turns);
-            drop(engine);
-            fence(Ordering::SeqCst);
-            if turns == 0 {
-                return true;
-            }
-        }
-        left
+        self.engine
+            .enter(|engine| self.take_turns(engine, &mut turns))
     }
 
-    /// True when there is something left for the node's thread.
-    fn take_turns(
-        &self,
-        engine: &mut MutexGuard<'_, Option<Box<dyn Engine>>>,
-        turns: &mut usize,
-    ) -> bool {
-        // It reads what the callers wrote, and so sees what they put into the queues.
-        self.wanted.swap(false, Ordering::AcqRel);
+    fn take_turns(&self, engine: &mut Option<Box<dyn Engine>>, turns: &mut usize) -> Visit {
         let _entered = Entered::new();
         let Some(running) = engine.as_mut() else {
-            return true; // it has ended, and so should the thread
+            return Visit::Ended; // and so should the thread
         };
         // Whatever a panic leaves half done is not looked at again, but for the storage's lock and the like, which drop as ever.
         let result = catch_unwind(AssertUnwindSafe(|| {
@@ -196,14 +164,13 @@ impl<M: StorageWrites> Runner<M> {
             Ok::<_, Error>(Turn::Busy)
         }));
         match result {
-            Ok(Ok(Turn::Busy)) => {
-                self.wanted.swap(true, Ordering::AcqRel);
-                true
-            }
+            Ok(Ok(Turn::Busy)) => Visit::Unfinished,
             Ok(Ok(Turn::Idle)) => {
                 let busy = running.application_busy();
                 self.application_busy.store(busy, Ordering::Relaxed);
-                running.blocked() && !self.watched.load(Ordering::SeqCst)
+                Visit::Done {
+                    blocked: running.blocked(),
+                }
             }
             Ok(Ok(Turn::Stopped)) => self.finish(engine, Ok(())),
             Ok(Err(e)) => self.finish(engine, Err(e)),
@@ -214,10 +181,10 @@ impl<M: StorageWrites> Runner<M> {
         }
     }
 
-    /// The node's end; drops the storage. True, so that the node's thread ends.
-    fn finish(&self, engine: &mut Option<Box<dyn Engine>>, how: Result<(), Error>) -> bool {
+    /// The node's end; drops the storage.
+    fn finish(&self, engine: &mut Option<Box<dyn Engine>>, how: Result<(), Error>) -> Visit {
         let Some(engine) = engine.take() else {
-            return true;
+            return Visit::Ended;
         };
         let (error, status) = match how {
             Ok(()) => (Error::Stopped, None),
@@ -241,7 +208,7 @@ impl<M: StorageWrites> Runner<M> {
             engine.empty();
             drop(engine);
         }));
-        true
+        Visit::Ended
     }
 
     #[cfg(test)]
@@ -256,7 +223,7 @@ impl<M: StorageWrites> Runner<M> {
 
     #[cfg(test)]
     pub(crate) fn watches_for_room(&self) -> bool {
-        self.watched.load(Ordering::SeqCst)
+        self.engine.watches()
     }
 
     fn wake(&self) {
