@@ -1,10 +1,14 @@
 //! Encoding records one after the other. Go: encoder.go
 
+mod entry;
+
 use crate::record::{END, Head, WORD, checksum};
 use crate::vfs::{VfsFile, write_all_at, write_all_vectored_at};
 use bytes::Bytes;
 use crc32c::crc32c_append;
 use std::io::{self, IoSlice};
+
+use entry::PIECE;
 
 /// Payloads from this size on are written from where they lie; copying shorter ones costs less than one more part of a write.
 pub(crate) const APART: usize = 2048;
@@ -13,6 +17,8 @@ pub(crate) const APART: usize = 2048;
 #[derive(Debug, Default)]
 pub(crate) struct Frames {
     buf: Vec<u8>,
+    /// Where the frames end in the buffer. What is behind is room for the next.
+    end: usize,
     /// Payloads, each with the place in the buffer before which it goes.
     apart: Vec<(usize, Bytes)>,
     apart_bytes: usize,
@@ -23,60 +29,93 @@ pub(crate) struct Frames {
 impl Frames {
     /// How many bytes they take in the file.
     pub(crate) fn len(&self) -> u64 {
-        (self.buf.len() + self.apart_bytes) as u64
+        (self.end + self.apart_bytes) as u64
     }
 
     /// Ready for the next; a batch of unusual size must not keep its memory for ever.
     pub(crate) fn clear(&mut self) {
-        if self.buf.capacity() > 4 << 20 {
+        if self.buf.len() > 4 << 20 {
             self.buf = Vec::new();
         }
         if self.apart.capacity() > 1 << 16 {
             self.apart = Vec::new();
         }
-        self.buf.clear();
         self.apart.clear();
-        self.apart_bytes = 0;
+        (self.end, self.apart_bytes) = (0, 0);
     }
 
+    /// Makes room for so many bytes. The buffer is filled with zeros once, and then written again and again.
+    #[inline]
+    fn make_room(&mut self, n: usize) {
+        let wanted = self.end + n;
+        if self.buf.len() < wanted {
+            self.buf.resize(wanted.max(2 * self.buf.len()), 0);
+        }
+    }
+
+    /// There must be room.
+    #[inline]
+    fn put(&mut self, bytes: &[u8]) {
+        if let Some(to) = self.buf.get_mut(self.end..self.end + bytes.len()) {
+            to.copy_from_slice(bytes);
+        }
+        self.end += bytes.len();
+    }
+
+    /// The first `n` bytes of a piece, which is stored whole: what comes next is written over the rest. There must be room.
+    #[inline]
+    fn put_first(&mut self, n: usize, piece: &[u8; PIECE]) {
+        if let Some(to) = self.buf.get_mut(self.end..self.end + PIECE) {
+            to.copy_from_slice(piece);
+        }
+        self.end += n;
+    }
+
+    /// There must be room.
+    #[inline]
     fn payload(&mut self, p: &Bytes) {
         if self.gather && p.len() >= APART {
-            self.apart.push((self.buf.len(), p.clone()));
+            self.apart.push((self.end, p.clone()));
             self.apart_bytes += p.len();
         } else {
-            self.buf.extend_from_slice(p);
+            self.put(p);
         }
+    }
+
+    fn part(&self, from: usize, to: usize) -> &[u8] {
+        self.buf.get(from..to).unwrap_or_default()
     }
 
     /// Writes all of them, in one call where the file takes it.
     pub(crate) fn write_to(&self, file: &dyn VfsFile, offset: u64) -> io::Result<()> {
         if self.apart.is_empty() {
-            return write_all_at(file, &self.buf, offset);
+            return write_all_at(file, self.part(0, self.end), offset);
         }
         let mut parts = Vec::with_capacity(2 * self.apart.len() + 1);
         let mut from = 0;
         for (at, payload) in &self.apart {
-            parts.push(IoSlice::new(self.buf.get(from..*at).unwrap_or_default()));
+            parts.push(IoSlice::new(self.part(from, *at)));
             parts.push(IoSlice::new(payload));
             from = *at;
         }
-        parts.push(IoSlice::new(self.buf.get(from..).unwrap_or_default()));
+        parts.push(IoSlice::new(self.part(from, self.end)));
         write_all_vectored_at(file, &mut parts, offset)
     }
 
     /// In one piece.
-    pub(crate) fn into_bytes(self) -> Vec<u8> {
+    pub(crate) fn into_bytes(mut self) -> Vec<u8> {
         if self.apart.is_empty() {
+            self.buf.truncate(self.end);
             return self.buf;
         }
-        let mut out = Vec::with_capacity(self.buf.len() + self.apart_bytes);
+        let mut out = Vec::with_capacity(self.end + self.apart_bytes);
         let mut from = 0;
         for (at, payload) in &self.apart {
-            out.extend_from_slice(self.buf.get(from..*at).unwrap_or_default());
+            out.extend_from_slice(self.part(from, *at));
             out.extend_from_slice(payload);
             from = *at;
         }
-        out.extend_from_slice(self.buf.get(from..).unwrap_or_default());
+        out.extend_from_slice(self.part(from, self.end));
         out
     }
 }
@@ -165,27 +204,28 @@ impl Chain {
         f.put_at(lead, &word_for(record).to_le_bytes());
         f.len += record.next_multiple_of(8) - record;
 
-        let start = out.buf.len();
-        out.buf.extend_from_slice(f.part(lead, trail));
-        out.buf.extend_from_slice(head);
+        out.make_room(ROOM + head.len() + tail.len());
+        let start = out.end;
+        out.put(f.part(lead, trail));
+        out.put(head);
         if let Some(p) = r.payload {
             out.payload(p);
         }
-        let after = out.buf.len();
-        out.buf.extend_from_slice(f.part(trail, padding));
-        let sum_at = out.buf.len();
+        let after = out.end;
+        out.put(f.part(trail, padding));
+        let sum_at = out.end;
         if self.protected {
             let sum = crc32c_append(self.seed, f.part(0, f.len));
-            out.buf.extend_from_slice(&sum.to_le_bytes());
+            out.put(&sum.to_le_bytes());
         }
-        out.buf.extend_from_slice(f.part(padding, f.len));
+        out.put(f.part(padding, f.len));
         Encoded {
             offset,
             start,
             data: (start + trail - lead, after),
             flags_at: (after + flags_at).saturating_sub(trail),
             sum_at,
-            end: out.buf.len(),
+            end: out.end,
         }
     }
 
@@ -220,8 +260,8 @@ fn word_for(record: usize) -> u64 {
     word
 }
 
-/// A frame's fields but for data, on the stack: offset 8, word 8, three fields, four fields, head 2 + 44, key 1, padding 7.
-const ROOM: usize = 16 + 7 * 11 + 46 + 1 + 7;
+/// A frame's fields but for data, on the stack: offset 8, word 8, three fields, four fields, head 2 + 44, key and checksum 5, padding 7.
+const ROOM: usize = 16 + 7 * 11 + 46 + 5 + 7;
 
 /// Aligned, because the CRC of unaligned bytes begins with a slow step for each of the first few.
 #[repr(align(8))]
@@ -316,10 +356,10 @@ mod tests {
             let mut c = chain(protected);
             let mut out = Frames::default();
             for n in 0..300 {
-                let at = out.buf.len();
+                let at = out.end;
                 c.push(&mut out, 1024, 0, &record(&payload[..n]));
                 assert_eq!(out.len() % 8, 0);
-                let f = Frame::parse(&out.buf[at..]).unwrap();
+                let f = Frame::parse(&out.buf[at..out.end]).unwrap();
                 assert_eq!(
                     (f.kind, f.data(), f.crc),
                     (kind::ENTRY, &payload[..n], c.crc)
@@ -352,7 +392,7 @@ mod tests {
             ..record(b"xyz")
         };
         c.push(&mut out, 0, 0, &r);
-        let f = Frame::parse(&out.buf).unwrap();
+        let f = Frame::parse(&out.buf[..out.end]).unwrap();
         assert!(f.holds(c.seed, 0));
         assert_eq!((f.kind, f.data(), f.head), (u64::MAX, &b"xyz"[..], r.head));
         assert_eq!(f.guard.unwrap().epoch, u64::MAX);
@@ -421,7 +461,7 @@ mod tests {
         );
         let before = out.buf.clone();
         c.set_end(&mut out, e, true);
-        let f = Frame::parse(&out.buf).unwrap();
+        let f = Frame::parse(&out.buf[..out.end]).unwrap();
         assert!(f.holds(c.seed, 0) && f.ends_batch());
         assert_eq!(f.head, Some(head));
         assert_eq!(f.guard.unwrap().flags, END | INSTALLED);

@@ -60,6 +60,16 @@ impl LogIndex {
         pos: Pos,
         crc: u32,
     ) -> Result<(), &'static str> {
+        // Nearly every entry follows the last in its term, not far behind a point.
+        if let (Some(p), Some((_, t))) = (self.points.last(), self.terms.last())
+            && index == self.last + 1
+            && index != u64::MAX
+            && term == *t
+            && !is_far(p, pos)
+        {
+            self.last = index;
+            return Ok(());
+        }
         let Some(before) = index.checked_sub(1) else {
             return Err("an entry with index 0");
         };
@@ -88,9 +98,7 @@ impl LogIndex {
         if replaces {
             self.truncate(index);
         }
-        let far = self.points.last().is_none_or(|p| {
-            p.pos.segment != pos.segment || pos.offset.saturating_sub(p.pos.offset) >= GRAIN
-        });
+        let far = self.points.last().is_none_or(|p| is_far(p, pos));
         if replaces || far {
             self.points.push(Point { index, pos, crc });
         }
@@ -180,6 +188,11 @@ impl LogIndex {
         self.stretch(index.max(self.base()) + 1)
             .map(|(p, _)| p.pos.segment)
     }
+}
+
+/// Whether a place needs a point of its own behind this one.
+fn is_far(p: &Point, pos: Pos) -> bool {
+    p.pos.segment != pos.segment || pos.offset.saturating_sub(p.pos.offset) >= GRAIN
 }
 
 #[cfg(test)]

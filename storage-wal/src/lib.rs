@@ -46,7 +46,8 @@
 //!
 //! Linux is tier 1: fallocate, and F_OFD_SETLK on each segment as etcd takes it. macOS syncs with F_FULLFSYNC. On Windows a directory cannot be synced: a file made, renamed or removed
 //! just before a power cut may be found as before. Where the file system cannot reserve space (fallocate unsupported, or copy-on-write as on btrfs and ZFS), a
-//! full disk shows at the write itself, which is retried as well, but [`Options::reserve`] then guarantees nothing, and [`Options::zero_ahead`] only costs.
+//! full disk shows at the write itself, which is retried as well, but [`Options::reserve`] then guarantees nothing, and [`Options::zero_ahead`] and
+//! [`Options::spares`] only cost. On 32-bit Linux a segment has at most 2 GiB.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::indexing_slicing))]

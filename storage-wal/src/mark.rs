@@ -12,6 +12,8 @@ const VERSION: u64 = 1;
 /// Slots lie in different blocks, so that no torn write takes both.
 const BLOCK: u64 = 4096;
 const FIELDS: usize = 14;
+/// The fields and their sum.
+const SIZE: usize = FIELDS * 8 + 4;
 
 /// What is durable.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -38,7 +40,7 @@ pub(crate) struct Slot {
 }
 
 impl Slot {
-    fn encode(&self) -> Vec<u8> {
+    fn encode(&self) -> [u8; SIZE] {
         let fields: [u64; FIELDS] = [
             MAGIC,
             VERSION,
@@ -55,15 +57,20 @@ impl Slot {
             self.compacted,
             self.compacted_term,
         ];
-        let mut out: Vec<u8> = fields.iter().flat_map(|f| f.to_le_bytes()).collect();
-        out.extend_from_slice(&crc32c(&out).to_le_bytes());
+        let mut out = [0; SIZE];
+        for (to, f) in out.chunks_exact_mut(8).zip(fields) {
+            to.copy_from_slice(&f.to_le_bytes());
+        }
+        if let Some((body, sum)) = out.split_last_chunk_mut() {
+            *sum = crc32c(body).to_le_bytes();
+        }
         out
     }
 
     /// `Ok(None)`: torn or never written. `Err`: of a newer version.
     fn decode(bytes: &[u8]) -> Result<Option<Self>, u64> {
         let Some((body, sum)) = bytes
-            .get(..FIELDS * 8 + 4)
+            .get(..SIZE)
             .and_then(|b| b.split_at_checked(FIELDS * 8))
         else {
             return Ok(None);

@@ -35,7 +35,7 @@ pub struct Options {
     pub zero_ahead: u64,
     /// So many segments, and the rest of the one being written, are filled with zeros and synced before [`Wal::open`](crate::Wal::open) or `create` returns: a
     /// batch that is too large for `zero_ahead` then needs no journal's commit either. 0: none. Each takes the space of a segment, and its bytes are written
-    /// at every open; opening waits for them. Once they are used up, segments are only reserved, as without. A full disk takes them first.
+    /// at every open; opening waits for them. Once they are used up, segments are only reserved, as without. A full disk takes them first. On copy-on-write file systems they gain nothing.
     pub spares: usize,
     /// Spares that were used are made again once nothing was written for so long, in pieces of 1 MiB. 1 s; `None`: only when the log is opened.
     pub spare_after: Option<Duration>,

@@ -20,7 +20,6 @@ use crate::scan::{Replay, Scan, ScanOptions, Torn, scan};
 use crate::segment::{Pos, Raw, Segment, SegmentName, SegmentReader};
 use crate::vfs::{Mode, VfsFile, parent, sync_parent, write_all_at};
 use crate::{Error, Stats};
-use bytes::Bytes;
 use crc32c::crc32c_append;
 use prost::Message as _;
 use slog::{info, warn};

@@ -126,7 +126,8 @@ impl VfsFile for OsFile {
         /// As many parts as the system takes in one call.
         const MOST: usize = 1024;
         let parts = parts.get(..MOST).unwrap_or(parts);
-        let at = i64::try_from(offset).map_err(|_| io::Error::from(io::ErrorKind::FileTooLarge))?;
+        let at = nix::libc::off_t::try_from(offset)
+            .map_err(|_| io::Error::from(io::ErrorKind::FileTooLarge))?;
         Ok(nix::sys::uio::pwritev(&self.0, parts, at)?)
     }
 
@@ -146,7 +147,8 @@ impl VfsFile for OsFile {
     fn allocate(&self, len: u64) -> io::Result<()> {
         use nix::errno::Errno;
         use nix::fcntl::{FallocateFlags, fallocate};
-        let size = i64::try_from(len).map_err(|_| io::Error::from(io::ErrorKind::FileTooLarge))?;
+        let size = nix::libc::off_t::try_from(len)
+            .map_err(|_| io::Error::from(io::ErrorKind::FileTooLarge))?;
         match fallocate(&self.0, FallocateFlags::empty(), 0, size) {
             Ok(()) => Ok(()),
             // The file system cannot reserve; or a signal came: both fall back to a sparse file, as etcd does.

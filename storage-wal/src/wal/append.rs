@@ -37,7 +37,7 @@ impl Wal {
             let commit = h.commit.max(self.snapshot.min(last));
             self.hs = HardState { commit, ..*h };
             let hs = self.hs;
-            self.push(kind::STATE, 0, |b| hs.encode_raw(b), None);
+            self.push(kind::STATE, 0, |b| hs.encode_raw(b));
         }
         Ok(())
     }
@@ -65,18 +65,37 @@ impl Wal {
             offset: self.offset + self.pending.frames.len(),
         };
         let crc = self.chain.crc;
-        self.push(kind::ENTRY, 0, |b| e.put_head(b), Some(&e.data));
+        self.open_batch();
+        let p = &mut self.pending;
+        let e = self
+            .chain
+            .push_entry(&mut p.frames, self.offset, self.durable_seq, e);
+        p.last = Some(e);
+        p.records += 1;
         (pos, crc)
     }
 
-    /// Encodes one record into the batch: what `data` puts, then the payload.
-    pub(super) fn push(
-        &mut self,
-        kind: u64,
-        flags: u64,
-        data: impl FnOnce(&mut Vec<u8>),
-        payload: Option<&Bytes>,
-    ) {
+    /// Encodes one record into the batch: what `data` puts.
+    pub(super) fn push(&mut self, kind: u64, flags: u64, data: impl FnOnce(&mut Vec<u8>)) {
+        self.open_batch();
+        self.scratch.clear();
+        data(&mut self.scratch);
+        let r = Record {
+            kind,
+            data: Some(&self.scratch),
+            flags,
+            ..Record::default()
+        };
+        let p = &mut self.pending;
+        let e = self
+            .chain
+            .push(&mut p.frames, self.offset, self.durable_seq, &r);
+        p.last = Some(e);
+        p.records += 1;
+    }
+
+    /// Takes the batch's end off the last record, if it was sealed and could not be written.
+    fn open_batch(&mut self) {
         let p = &mut self.pending;
         match p.last {
             Some(e) if p.sealed => self.chain.set_end(&mut p.frames, e, false),
@@ -84,20 +103,6 @@ impl Wal {
             None => p.frames.gather = self.tail.file.gathers(),
         }
         p.sealed = false;
-        self.scratch.clear();
-        data(&mut self.scratch);
-        let r = Record {
-            kind,
-            data: Some(&self.scratch),
-            payload,
-            flags,
-            head: None,
-        };
-        let e = self
-            .chain
-            .push(&mut p.frames, self.offset, self.durable_seq, &r);
-        p.last = Some(e);
-        p.records += 1;
     }
 
     /// Makes durable all that was appended: one write, one fsync. Go: sync

@@ -84,7 +84,7 @@ impl Wal {
         self.make_room(false)?;
         let (chain, old) = (self.chain, self.hs);
         let commit = hs.commit.max(mark.index);
-        self.push(kind::SNAPSHOT, flags, |b| mark.encode_raw(b), None);
+        self.push(kind::SNAPSHOT, flags, |b| mark.encode_raw(b));
         let mut places = Vec::with_capacity(entries.len());
         for e in entries {
             places.push(self.push_entry(e));
@@ -92,7 +92,7 @@ impl Wal {
         self.hs = HardState { commit, ..hs };
         if !self.hs.is_empty() {
             let hs = self.hs;
-            self.push(kind::STATE, 0, |b| hs.encode_raw(b), None);
+            self.push(kind::STATE, 0, |b| hs.encode_raw(b));
         }
         match self.sync() {
             Err(e @ Error::NoSpace { .. }) => {
