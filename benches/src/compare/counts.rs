@@ -7,12 +7,20 @@ use crate::compare::targets::{Aim, Measured, Of, Target};
 const INSTRUCTIONS: &str = include_str!("../../instructions/recorded.tsv");
 
 /// What a test bounds, and so no run can miss: the target, what, the bound, the test.
-pub const ASSERTED: &[(&str, &str, &str, &str)] = &[(
-    "P2",
-    "allocations a proposal beyond the payload's own",
-    "≤ 1.2 at B=1, ≤ 0.2 at B=16 and 256",
-    "`cargo test -p benches --test allocations`",
-)];
+pub const ASSERTED: &[(&str, &str, &str, &str)] = &[
+    (
+        "P2",
+        "allocations a proposal beyond the payload's own",
+        "≤ 1.2 at B=1, ≤ 0.2 at B=16 and 256",
+        "`cargo test -p benches --test allocations`",
+    ),
+    (
+        "P10",
+        "payload bytes copied when a message is decoded",
+        "none",
+        "`cargo test -p tickraft-raftpb payloads_are_views`",
+    ),
+];
 
 /// Instructions a proposal.
 pub const TARGETS: &[Target] = &[

@@ -24,7 +24,13 @@ const SIZE: (u32, u32) = (820, 420);
 const LEGEND: u32 = 170;
 
 /// The figures that have plots; the others stand in the tables.
-const PLOTTED: [&str; 3] = ["/s", "µs p50", "µs p99"];
+const PLOTTED: [&str; 5] = [
+    "/s",
+    "µs p50",
+    "µs p99",
+    "µs of processors each",
+    "µs of the servers' processors a write",
+];
 
 type Lines = BTreeMap<String, Vec<(f64, f64)>>;
 
@@ -105,6 +111,7 @@ fn file_name(title: &str, unit: &str) -> String {
     };
     let unit = match unit {
         "/s" => "throughput",
+        other if other.contains("processors") => "processors",
         other => other.trim_start_matches("µs "),
     };
     let name: String = format!("{title} {unit}").chars().map(plain).collect();
@@ -187,8 +194,8 @@ fn draw(file: &Path, plot: &Plot) -> Result<(), Box<dyn Error>> {
         .axis_desc_style(("sans-serif", 14))
         .x_label_formatter(&|x| label(*x))
         .y_label_formatter(&|y| label(*y))
-        .x_desc(plot.axis.clone())
-        .y_desc(what)
+        .x_desc(format!("{} (log scale)", plot.axis))
+        .y_desc(format!("{what} (log scale)"))
         .draw()?;
     let mut row = 40;
     for (at, driver) in DRIVERS.iter().enumerate() {
@@ -220,6 +227,13 @@ mod tests {
         assert_eq!(
             file_name("clients, 2 cores", "µs p50"),
             "clients-2-cores-p50.svg"
+        );
+        assert_eq!(
+            file_name(
+                "3 processes, 2 cores",
+                "µs of the servers' processors a write"
+            ),
+            "3-processes-2-cores-processors.svg"
         );
     }
 

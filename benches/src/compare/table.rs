@@ -122,7 +122,14 @@ fn bench(out: &mut String, records: &[&Record], targets: &[Target]) {
 fn figure(r: &Record, driver: &str, metric: &Metric) -> String {
     match r.spread(driver, &metric.key) {
         Some(s) if r.rounds() == 1 => short(s.median),
-        Some(s) => format!("{} ({})", short(s.median), range(s)),
+        Some(s) => {
+            let rounds = r.figures(driver, &metric.key).iter().flatten().count();
+            let of = match r.rounds() {
+                all if all == rounds => String::new(),
+                all => format!("; {rounds} of {all} rounds"),
+            };
+            format!("{} ({}{of})", short(s.median), range(s))
+        }
         None if r.drivers.iter().any(|d| d == driver) && !measures_others(r, driver) => {
             format!("– ({})", r.reason(driver).unwrap_or("not run"))
         }
@@ -156,6 +163,24 @@ fn aim(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::compare::drivers::Answer;
+
+    #[test]
+    fn a_round_that_failed_is_told() {
+        let case = cases::Case::new("node", "x".into(), &[]);
+        let mut r = Record::new(&case, 2, Default::default());
+        r.add(
+            "tickraft",
+            Answer::Figures(serde_json::json!({"per_second": 3})),
+            1.0,
+        );
+        r.add("tickraft", Answer::Failed("it fell".into()), 1.0);
+        assert_eq!(
+            figure(&r, "tickraft", &r.metrics[0]),
+            "3.00 (3.00–3.00; 1 of 2 rounds)"
+        );
+        assert_eq!(figure(&r, "raft-rs", &r.metrics[0]), "– (not run)");
+    }
 
     #[test]
     fn figures_are_short() {

@@ -38,6 +38,22 @@ impl Aim {
         }
     }
 
+    /// A figure as [`short`] has it, or, where it would read as the bound that it misses, with the digits that tell them apart.
+    fn beside(self, x: f64) -> String {
+        let (Self::AtLeast(bound, _) | Self::AtMost(bound, _)) = self;
+        let mut text = short(x);
+        if self.met(x) || text != short(bound) {
+            return text;
+        }
+        for digits in 3..9 {
+            text = format!("{x:.digits$}");
+            if text.parse() != Ok(bound) {
+                break;
+            }
+        }
+        text
+    }
+
     /// From the worst to the best.
     fn sort(self, all: &mut [Measured]) {
         all.sort_by(|a, b| {
@@ -141,6 +157,27 @@ impl Target {
         }
     }
 
+    /// How many cases were to give a figure and have none: a rival that failed, or that is not here.
+    fn lacking(&self, records: &[Record]) -> usize {
+        let (bench, key, which, rival) = match self.of {
+            Of::Ratio {
+                bench,
+                rival,
+                key,
+                which,
+            } => (bench, key, which, Some(rival)),
+            Of::Figure { bench, key, which } => (bench, key, which, None),
+            Of::Other(_) => return 0,
+        };
+        let asked = records.iter().filter(|r| {
+            r.bench == bench
+                && which(r)
+                && r.metrics.iter().any(|m| m.key == key)
+                && rival.is_none_or(|rival| r.drivers.iter().any(|d| d == rival))
+        });
+        asked.count().saturating_sub(self.measured(records).len())
+    }
+
     /// Whether it is about a cell of the tables: a record's ratio to a rival, or, without one, our own figure.
     #[must_use]
     pub fn is_about(&self, r: &Record, who: Option<&str>, what: &str) -> bool {
@@ -163,8 +200,8 @@ impl Target {
         self.aim.sort(&mut all);
         let good = all.iter().filter(|m| self.aim.met(m.value.median)).count();
         let unit = self.aim.unit();
-        let one = |m: &Measured| format!("{}{unit} ({})", short(m.value.median), m.case);
-        let (measured, verdict) = match (all.as_slice(), good) {
+        let one = |m: &Measured| format!("{}{unit} ({})", self.aim.beside(m.value.median), m.case);
+        let (measured, mut verdict) = match (all.as_slice(), good) {
             ([], _) => ("–".into(), "not measured".into()),
             ([only], 1) => (one(only), "met".into()),
             ([only], _) => (one(only), "**missed**".into()),
@@ -178,6 +215,10 @@ impl Target {
                 (figures, verdict)
             }
         };
+        match self.lacking(records) {
+            n if n > 0 && !all.is_empty() => verdict += &format!(", **{n} not measured**"),
+            _ => {}
+        }
         format!(
             "| {} | {} | {} | {measured} | {verdict} |\n",
             self.id,
@@ -268,6 +309,32 @@ mod tests {
         assert!(
             t.is_about(&both[0], Some("raft-rs"), "p99_us")
                 && !t.is_about(&both[2], Some("raft-rs"), "p99_us")
+        );
+    }
+
+    /// A case without a figure is told; so is a figure that would read as the bound.
+    #[test]
+    fn nothing_is_left_out_unseen() {
+        let of = Of::Ratio {
+            bench: "node",
+            rival: "raft-rs",
+            key: "p99_us",
+            which: |_| true,
+        };
+        let mut silent = record("silent", 1.0, 1.0);
+        silent.answers.remove("raft-rs");
+        let both = [record("close", 10.0, 19.99), silent];
+        let t = target(Aim::AtLeast(2.0, "×"), of);
+        assert_eq!(
+            t.row(&both),
+            "| P0 | x | ≥ 2.00× | 1.999× (close, 2 cores) | **missed**, **1 not measured** |\n"
+        );
+        assert!(t.row(&both[1..]).ends_with("| – | not measured |\n"));
+        let exact = target(Aim::AtLeast(2.0, "×"), of);
+        assert!(
+            exact
+                .row(&[record("equal", 10.0, 20.0)])
+                .contains("| 2.00× (")
         );
     }
 

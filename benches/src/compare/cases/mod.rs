@@ -257,6 +257,12 @@ pub fn all(size: Size, dir: &str) -> Vec<Case> {
     BENCHES.iter().flat_map(|b| (b.cases)(size, dir)).collect()
 }
 
+/// Whether a case finds out how much a key-value store can take at most, which other cases refer to.
+#[must_use]
+pub fn finds_peaks(case: &Case) -> bool {
+    case.bench == kv::BENCH.name && !case.arguments.iter().any(|a| a == "--percent")
+}
+
 /// The bench of a name.
 #[must_use]
 pub fn bench(name: &str) -> Option<&'static Bench> {

@@ -1,6 +1,6 @@
 //! The log on disk, against raft-engine.
 
-use super::{Bench, Case, Cores, LATENCIES, Metric, PER_SECOND, Size, less, more};
+use super::{Bench, CPU, Case, Cores, LATENCIES, Metric, PER_SECOND, Size, less, more};
 use crate::compare::targets::{Aim, Of, Target};
 
 /// Appends with a sync each, by payload, batch and writers.
@@ -39,6 +39,9 @@ const ALONE: &[Metric] = &[
     PER_SECOND,
     less("p50_us", "µs p50"),
     less("p99_us", "µs p99"),
+    less("p999_us", "µs p99.9"),
+    less("max_us", "µs at most"),
+    less(CPU, "µs of processors each"),
     more("of_bare", "of a bare write's speed"),
 ];
 
