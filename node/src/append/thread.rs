@@ -4,7 +4,7 @@ use super::{AppendHost, AppendOptions, Shared};
 use crate::error::Error;
 use crate::node::Node;
 use crate::run::panic_text;
-use rawnode::raft::raftpb::Message;
+use rawnode::raft::raftpb::{Message, MessageType};
 use rawnode::raft::slog::{info, warn};
 use rawnode::raft::storage::{self, Write, Writer};
 use rawnode::{AppendWork, AsyncWrites};
@@ -22,6 +22,8 @@ pub(super) struct AppendLoop<W, H> {
     works: Receiver<AppendWork>,
     shared: Arc<Shared>,
     options: AppendOptions,
+    /// The last entry that the node was told is written, and in which term it asked: term, log term, index.
+    attested: (u64, u64, u64),
 }
 
 /// Why the thread ends.
@@ -54,6 +56,7 @@ impl<W: Writer, H: AppendHost> AppendLoop<W, H> {
             works,
             shared,
             options,
+            attested: (0, 0, 0),
         }
     }
 
@@ -153,13 +156,24 @@ impl<W: Writer, H: AppendHost> AppendLoop<W, H> {
                 self.host.install(snapshot)?;
             }
             let mut responses = batch.pop_front().map(AppendWork::done).unwrap_or_default();
-            own.extend(responses.extract_if(.., |m| m.to == id));
+            let to_self = responses.extract_if(.., |m| m.to == id);
+            own.extend(to_self.filter(|m| self.is_news(m)));
             theirs.append(&mut responses);
             self.shared.works.fetch_add(1, Ordering::Relaxed);
             self.shared.queued.fetch_sub(1, Ordering::Relaxed);
         }
         self.deliver(&mut own, &mut theirs);
         Ok(())
+    }
+
+    /// A work without entries attests the same last entry as those under way beside it. Within a term nothing can have come in its place, so it need not be said again; the core would look
+    /// for it in vain, and log that as etcd does.
+    fn is_news(&mut self, m: &Message) -> bool {
+        if m.msg_type != MessageType::MsgStorageAppendResp || m.snapshot.is_some() {
+            return true;
+        }
+        let entry = (m.term, m.log_term, m.index);
+        std::mem::replace(&mut self.attested, entry) != entry
     }
 
     fn deliver(&mut self, own: &mut Vec<Message>, theirs: &mut Vec<Message>) {

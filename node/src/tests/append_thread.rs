@@ -1,6 +1,6 @@
 //! The append thread: order, group commit, full disks, failures. Go has the duties in doc.go only
 
-use super::async_writes::{spawn_async, take_async};
+use super::async_writes::take_async;
 use super::*;
 use crate::{AppendHost, AppendOptions, AppendThread, Error};
 use parking_lot::Condvar;
@@ -149,6 +149,7 @@ struct Follower {
     append: AppendThread,
     stage: Stage,
     log: MemoryStorage,
+    lines: Lines,
 }
 
 impl Follower {
@@ -162,8 +163,9 @@ impl Follower {
     }
 
     fn with(options: AppendOptions) -> Self {
-        let (log, stage) = (storage(&[1, 2]), Stage::default());
-        let node = spawn_async(config(1), &log);
+        let (log, stage, lines) = (storage(&[1, 2]), Stage::default(), Lines::default());
+        let rn = RawNode::new_async(config(1), log.clone(), lines.logger(), None);
+        let node = self::options().spawn(rn.unwrap()).unwrap();
         let writer = StageWriter(stage.clone(), log.clone());
         let append = AppendThread::spawn(node.clone(), writer, stage.clone(), options).unwrap();
         Self {
@@ -171,6 +173,7 @@ impl Follower {
             append,
             stage,
             log,
+            lines,
         }
     }
 
@@ -268,6 +271,31 @@ fn one_sync_serves_all_that_wait_and_order_is_kept() {
     );
     assert_eq!(f.node.ended(), Some(Error::Stopped));
     assert_eq!(f.log.last_index(), Ok(4));
+}
+
+/// Works without entries attest the same last entry as the one that is being written; the core would log of each that it knows.
+#[test]
+fn what_is_written_is_attested_once() {
+    let f = Follower::new();
+    f.stage.set(|s| s.sync = Mood::Hang);
+    f.receive(1).unwrap();
+    f.wait_until_hanging(&[append(1), Call::Sync]);
+    f.step(Message {
+        commit: 1,
+        ..Message::new(MessageType::MsgHeartbeat)
+    });
+    f.hand_over().unwrap();
+    f.stage.set(|s| s.sync = Mood::Work);
+    f.receive(2).unwrap();
+    f.stage.wait_for_ack(2);
+    let monitor = f.append.monitor();
+    while monitor.queued() > 0 {
+        thread::yield_now();
+    }
+    assert_eq!(f.append.stop(), Ok(()));
+    assert_eq!(f.stage.acks(), [1, 2]);
+    let in_vain = |l: &String| l.contains("missing from unstable log");
+    assert!(!f.lines.of(Level::Info).iter().any(in_vain));
 }
 
 /// The commit index alone need not be durable, but what is said with it still comes after what was written before.
@@ -465,6 +493,7 @@ fn a_stop_writes_what_waits() {
         append,
         stage,
         log,
+        ..
     } = f;
     let stopping = thread::spawn(move || append.stop());
     while node.ended().is_none() {
