@@ -202,7 +202,9 @@ fn draw(file: &Path, plot: &Plot) -> Result<(), Box<dyn Error>> {
         let Some(points) = plot.lines.get(driver.name) else {
             continue;
         };
-        let style = COLOURS[at % COLOURS.len()].stroke_width(if at == 0 { 3 } else { 2 });
+        // The first colour is ours: tickraft's, and kvexample's where its rivals are stores.
+        let colour = at % COLOURS.len();
+        let style = COLOURS[colour].stroke_width(if colour == 0 { 3 } else { 2 });
         chart.draw_series(LineSeries::new(points.iter().copied(), style).point_size(3))?;
         right.draw(&PathElement::new([(6, row), (30, row)], style))?;
         right.draw(&Text::new(driver.name, (38, row - 7), ("sans-serif", 14)))?;
