@@ -82,8 +82,12 @@ impl<W: Writer, H: AppendHost> AppendLoop<W, H> {
     fn run(&mut self, batch: &mut VecDeque<AppendWork>) -> Result<(), End> {
         while let Ok(first) = self.works.recv() {
             batch.push_back(first);
-            batch.extend(self.works.try_iter());
-            batch.extend(self.shared.overflow.lock().drain(..));
+            {
+                // Locked first: else one work could come into the queue after this has looked there, and the next, finding no room, here.
+                let mut overflow = self.shared.overflow.lock();
+                batch.extend(self.works.try_iter());
+                batch.extend(overflow.drain(..));
+            }
             self.write(batch)?;
         }
         Ok(())

@@ -233,6 +233,26 @@ fn a_full_append_queue_inside_a_turn() {
     t.node.stop();
 }
 
+/// The same with a thread that is quick, so that works find room and none by turns.
+#[test]
+fn works_stay_in_order_whether_there_is_room_or_not() {
+    const PROPOSALS: u64 = 3000;
+    let t = WithThread::new(&storage(&[1]), 1);
+    drop(t.go);
+    t.node.campaign().unwrap();
+    assert_eq!(t.applied.recv_timeout(LONG), Ok(Entry::new(1, 1, "")));
+    for i in 0..PROPOSALS {
+        let ticket = t.node.propose(i.to_string().into()).unwrap();
+        let at = i + 2;
+        assert_eq!(ticket.wait(), Ok(Accepted::Appended { term: 1, index: at }));
+    }
+    for i in 0..PROPOSALS {
+        let want = Entry::new(1, i + 2, i.to_string());
+        assert_eq!(t.applied.recv_timeout(LONG), Ok(want));
+    }
+    t.node.stop();
+}
+
 /// The same with a disk that fails: what waits goes, and with it the storage.
 #[test]
 fn what_the_append_thread_cannot_write_ends_the_node() {
