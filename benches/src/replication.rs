@@ -142,6 +142,7 @@ pub struct Cluster {
     awaited: usize,
     /// How the others behave.
     last: Last,
+    /// How often not all took their turn, or were timed.
     passes: u64,
     /// Where the leader's turns are timed.
     turns: Option<Turns>,
@@ -316,10 +317,22 @@ impl Cluster {
         panic!("no progress towards {} applied payloads", self.done);
     }
 
+    /// All nodes take their turn.
     fn pass(&mut self) {
-        let wire = self.setup.wire;
+        if self.awaited < self.members.len() || self.turns.is_some() {
+            self.uneven_pass();
+            return;
+        }
+        for i in 0..self.members.len() {
+            self.turn(i);
+        }
+    }
+
+    /// The same where some are not waited for, or the leader's turns are timed: the others do not pay for these questions.
+    #[cold]
+    fn uneven_pass(&mut self) {
         self.passes += 1;
-        for (i, member) in self.members.iter_mut().enumerate() {
+        for i in 0..self.members.len() {
             if i >= self.awaited {
                 match self.last {
                     Last::Well => {}
@@ -331,23 +344,26 @@ impl Cluster {
                     }
                 }
             }
-            let begun = (i == 0 && self.turns.is_some()).then(Instant::now);
-            let mut inbox = mem::take(&mut self.inboxes[i]);
-            self.messages += inbox.len() as u64;
-            for m in &mut inbox {
-                let _ = member.raw.step_mut(m).expect("members' messages are taken");
-            }
-            inbox.clear();
-            self.inboxes[i] = inbox;
-            member.handle_ready(|messages| {
-                self.bytes += deliver(messages, &mut self.inboxes, wire);
-            });
-            if let (Some(begun), Some(turns)) = (begun, &mut self.turns) {
+            let begun = Instant::now();
+            self.turn(i);
+            if let (0, Some(turns)) = (i, &mut self.turns) {
                 let took = begun.elapsed();
                 turns.longest = turns.longest.max(took);
                 turns.all += took;
             }
         }
+    }
+
+    /// A node steps its inbox and handles one Ready.
+    fn turn(&mut self, i: usize) {
+        let (member, inbox) = (&mut self.members[i], &mut self.inboxes[i]);
+        self.messages += inbox.len() as u64;
+        for m in inbox.iter_mut() {
+            let _ = member.raw.step_mut(m).expect("members' messages are taken");
+        }
+        inbox.clear();
+        let (inboxes, wire, bytes) = (&mut self.inboxes, self.setup.wire, &mut self.bytes);
+        member.handle_ready(|messages| *bytes += deliver(messages, inboxes, wire));
     }
 
     /// Drops what all that live have applied, but for its last entry, so that the leader can tell followers its term.
@@ -386,13 +402,15 @@ impl Member {
             send(p.messages_mut());
         }
         let entries = p.committed_entries();
-        entries.iter().for_each(|e| {
-            // A new leader's entry is empty.
-            if e.get_type() == EntryType::Normal && !e.data.is_empty() {
-                self.applied.apply(&e.data);
-            }
-        });
-        self.last = entries.last().map_or(self.last, |e| e.index);
+        if let Some(last) = entries.last() {
+            self.last = last.index;
+            entries.iter().for_each(|e| {
+                // A new leader's entry is empty.
+                if e.get_type() == EntryType::Normal && !e.data.is_empty() {
+                    self.applied.apply(&e.data);
+                }
+            });
+        }
         self.raw.advance(p).expect("no storage failed");
     }
 }
@@ -414,35 +432,51 @@ pub fn new_log(nodes: u64) -> MemoryStorage {
     log
 }
 
-/// Puts messages into their receivers' inboxes, and tells the bytes of those that are encoded. Those that follow each other to one receiver are moved
-/// together, without a way round by the stack.
-#[allow(clippy::expect_used)]
+/// Puts messages into their receivers' inboxes, and tells the bytes of those that are encoded. Where all are for one receiver who has no others yet, it
+/// gets the buffer, for its own.
 fn deliver(messages: &mut Vec<Message>, inboxes: &mut [Vec<Message>], wire: bool) -> u64 {
-    let place = |id: u64| usize::try_from(id - 1).expect("a member's id");
-    if wire {
-        let each = |m: Message| over_the_wire(&m, &mut inboxes[place(m.to)]);
-        return messages.drain(..).map(each).sum();
-    }
-    let first = messages.first().map_or(0, |m| m.to);
-    if messages.iter().all(|m| m.to == first) {
-        inboxes[place(first)].append(messages);
+    let Some(to) = messages.first().map(|m| m.to).filter(|_| !wire) else {
+        return over_the_wire(messages, inboxes);
+    };
+    if !messages.iter().all(|m| m.to == to) {
+        spread(messages, inboxes);
         return 0;
     }
-    let mut messages = messages.drain(..);
-    while let [m, rest @ ..] = messages.as_slice() {
-        let to = m.to;
-        let more = rest.iter().take_while(|m| m.to == to).count();
-        inboxes[place(to)].extend(messages.by_ref().take(1 + more));
+    let inbox = &mut inboxes[place(to)];
+    if inbox.is_empty() {
+        mem::swap(inbox, messages);
+    } else {
+        inbox.append(messages);
     }
     0
 }
 
 #[allow(clippy::expect_used)]
-fn over_the_wire(m: &Message, inbox: &mut Vec<Message>) -> u64 {
-    let frame = Bytes::from(m.encode_to_vec());
-    let length = frame.len() as u64;
-    inbox.push(Message::decode(frame).expect("it was encoded by us"));
-    length
+fn place(id: u64) -> usize {
+    usize::try_from(id - 1).expect("a member's id")
+}
+
+/// Moves each message into its receiver's inbox, without a way round by the stack.
+#[inline(never)]
+fn spread(messages: &mut Vec<Message>, inboxes: &mut [Vec<Message>]) {
+    let mut messages = messages.drain(..);
+    while let [m, ..] = messages.as_slice() {
+        let inbox = &mut inboxes[place(m.to)];
+        inbox.extend(messages.by_ref().take(1));
+    }
+}
+
+#[allow(clippy::expect_used)]
+#[inline(never)]
+fn over_the_wire(messages: &mut Vec<Message>, inboxes: &mut [Vec<Message>]) -> u64 {
+    let each = |m: Message| {
+        let frame = Bytes::from(m.encode_to_vec());
+        let length = frame.len() as u64;
+        let received = Message::decode(frame).expect("it was encoded by us");
+        inboxes[place(m.to)].push(received);
+        length
+    };
+    messages.drain(..).map(each).sum()
 }
 
 /// Makes a cluster, warms it up with `warmup` proposals and returns it with the payloads to be timed.

@@ -46,6 +46,8 @@ pub(crate) struct RaftLog<S> {
     terms: TermRuns,
     /// What was written last, while not all of it is applied: it is about to be asked for.
     written: Entries,
+    /// The index behind the last of these, which is known without looking at them.
+    written_end: u64,
 }
 
 /// Entries that were handed out to be applied.
@@ -121,6 +123,7 @@ impl<S: Storage> RaftLog<S> {
             last,
             terms: TermRuns::new(last),
             written: Entries::new(),
+            written_end: 0,
         })
     }
 
@@ -292,12 +295,18 @@ impl<S: Storage> RaftLog<S> {
         if !self.has_next_committed_ents(allow_unstable) {
             return Ok(Entries::new());
         }
-        self.committed_ents(allow_unstable)
+        let mut ents = Entries::new();
+        self.committed_ents(allow_unstable, &mut ents)?;
+        Ok(ents)
     }
 
-    /// The same where there are some.
-    #[inline]
-    pub(crate) fn committed_ents(&mut self, allow_unstable: bool) -> Result<Entries, Fault> {
+    /// The same where there are some; they are put where they will lie.
+    #[inline(always)]
+    pub(crate) fn committed_ents(
+        &mut self,
+        allow_unstable: bool,
+        out: &mut Entries,
+    ) -> Result<(), Fault> {
         let (lo, hi) = (
             self.applying + 1,
             self.max_appliable_index(allow_unstable) + 1,
@@ -305,26 +314,31 @@ impl<S: Storage> RaftLog<S> {
         let max_size = self
             .max_applying_ents_size
             .saturating_sub(self.applying_ents_size);
-        if let Some(ents) = self.written_slice(lo, hi) {
-            return Ok(limited(ents, max_size));
+        if !self.written_slice(lo, hi, out) {
+            *out = self
+                .slice(lo, hi, max_size)
+                .map_err(|e| e.into_fault("reading committed entries to apply"))?;
+        } else if max_size != NO_LIMIT {
+            *out = out.limit_size(max_size);
         }
-        self.slice(lo, hi, max_size)
-            .map_err(|e| e.into_fault("reading committed entries to apply"))
+        Ok(())
     }
 
     /// The entries `lo..hi`, if they are among those that were written last. These are let go when all of them are asked for: it is seldom done twice.
-    #[inline]
-    fn written_slice(&mut self, lo: u64, hi: u64) -> Option<Entries> {
-        let first = self.written.first()?.index;
-        let end = first + self.written.len() as u64;
-        if lo == first && hi == end {
-            return Some(std::mem::take(&mut self.written));
-        }
+    #[inline(always)]
+    fn written_slice(&mut self, lo: u64, hi: u64, out: &mut Entries) -> bool {
+        let end = self.written_end;
+        let first = end - self.written.len() as u64;
         if lo < first || hi > end {
-            return None;
+            return false;
         }
-        let at = |i: u64| usize::try_from(i - first).unwrap_or(usize::MAX);
-        Some(self.written.slice(at(lo)..at(hi)))
+        *out = if lo == first && hi == end {
+            std::mem::take(&mut self.written)
+        } else {
+            let at = |i: u64| usize::try_from(i - first).unwrap_or(usize::MAX);
+            self.written.slice(at(lo)..at(hi))
+        };
+        true
     }
 
     /// Whether there are committed entries to apply; reads none.
@@ -463,11 +477,16 @@ impl<S: Storage> RaftLog<S> {
     }
 
     #[doc(alias = "stableTo")]
+    #[inline(always)]
     pub(crate) fn stable_to(&mut self, id: EntryId) {
-        match self.unstable.take_stable(id) {
-            Some(ents) if id.index > self.applied => self.written = ents,
-            Some(_) => {}
-            None => self.unstable.stable_to(id, &self.logger),
+        // What is mostly written is all there is.
+        if id != self.last || !self.unstable.is_sealed() {
+            return self.unstable.stable_to(id, &self.logger);
+        }
+        let written = self.unstable.take_sealed();
+        if id.index > self.applied {
+            self.written = written;
+            self.written_end = id.index + 1;
         }
     }
 

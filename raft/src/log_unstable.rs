@@ -133,17 +133,20 @@ impl Unstable {
         }
     }
 
-    /// Takes all entries out, if there are any and this is the last of them: what is mostly written is all there is.
+    /// Whether there are entries, and all are sealed.
     #[inline]
-    pub(crate) fn take_stable(&mut self, id: EntryId) -> Option<Entries> {
-        let whole = self.tail.is_empty() && self.end().checked_sub(1) == Some(id.index);
-        if !whole || self.sealed.last().is_none_or(|e| e.term != id.term) {
-            return None;
-        }
+    pub(crate) fn is_sealed(&self) -> bool {
+        self.tail.is_empty() && !self.sealed.is_empty()
+    }
+
+    /// Takes all entries out, which are [sealed](Self::is_sealed): they are in the storage from now on.
+    #[inline]
+    pub(crate) fn take_sealed(&mut self) -> Entries {
+        debug_assert!(self.is_sealed());
         self.newest = (0, 0);
         self.offset = self.tail_start;
         self.offset_in_progress = self.tail_start;
-        Some(std::mem::take(&mut self.sealed))
+        std::mem::take(&mut self.sealed)
     }
 
     /// The entry at an index, if it is unstable.
@@ -204,6 +207,7 @@ impl Unstable {
     ///
     /// Only for a caller who knows that no write under way may replace them: see `new_storage_append_resp_msg`.
     #[doc(alias = "stableTo", alias = "shrinkEntriesArray")]
+    #[inline(never)]
     pub(crate) fn stable_to(&mut self, id: EntryId, logger: &Logger) {
         let Some(term) = self.maybe_term(id.index) else {
             log_info!(
@@ -365,11 +369,17 @@ impl Unstable {
 
     /// The entries `lo..hi`, of which none is in the open tail.
     #[doc(alias = "mustCheckOutOfBounds")]
+    #[inline]
     pub(crate) fn sealed_slice(&self, lo: u64, hi: u64) -> Entries {
         debug_assert!(self.offset <= lo && lo <= hi && hi <= self.tail_start());
         if lo == self.offset && hi == self.tail_start {
             return self.sealed.clone();
         }
+        self.sealed_part(lo, hi)
+    }
+
+    #[inline(never)]
+    fn sealed_part(&self, lo: u64, hi: u64) -> Entries {
         let at = |i: u64| usize::try_from(i.saturating_sub(self.offset)).unwrap_or(usize::MAX);
         self.sealed.slice(at(lo)..at(hi))
     }

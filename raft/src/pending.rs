@@ -159,7 +159,11 @@ impl<S: Storage> Raft<S> {
         entries: &Entries,
         allow_unstable: bool,
     ) -> Option<AppliedBatch> {
-        let last = entries.last()?.index;
+        if entries.is_empty() {
+            return None;
+        }
+        // They follow what was handed out before.
+        let last = self.raft_log.applying + entries.len() as u64;
         let sizes = if self.counts_sizes() {
             Sizes::of(entries)
         } else {
@@ -182,7 +186,7 @@ impl<S: Storage> Raft<S> {
 
     /// A batch that was handed out is applied.
     #[inline]
-    pub(crate) fn applied_batch(&mut self, b: AppliedBatch) -> Result<(), Error> {
+    pub(crate) fn applied_batch(&mut self, b: &AppliedBatch) -> Result<(), Error> {
         self.applied_to(b.last, b.sizes.encoded)?;
         self.reduce_uncommitted_size(b.sizes.payload);
         Ok(())

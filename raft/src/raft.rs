@@ -435,7 +435,7 @@ impl<S: Storage> Raft<S> {
             && applied >= self.pending_conf_index
             && self.state == StateType::Leader
         {
-            self.auto_leave()?;
+            return self.auto_leave();
         }
         Ok(())
     }

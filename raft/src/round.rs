@@ -65,16 +65,12 @@ impl Round {
     }
 
     /// Nothing to write and to apply. The buffers of messages and reads are replaced.
-    #[inline]
+    #[inline(always)]
     fn clear(&mut self) {
         self.soft_state = None;
         self.write.hard_state = None;
-        if !self.write.entries.is_empty() {
-            self.write.entries = Entries::new();
-        }
-        if !self.committed_entries.is_empty() {
-            self.committed_entries = Entries::new();
-        }
+        self.write.entries = Entries::new();
+        self.committed_entries = Entries::new();
         if self.write.snapshot.is_some() {
             self.write.snapshot = None;
         }
@@ -142,6 +138,7 @@ impl<S: Storage> Raft<S> {
     /// # Errors
     /// [`Error::Fault`] only; nothing was handed out.
     #[doc(alias = "acceptReady")]
+    #[inline(never)]
     pub fn next_round(&mut self, out: &mut Round) -> Result<bool, Error> {
         self.check_fault()?;
         if self.appends_due {
@@ -160,13 +157,14 @@ impl<S: Storage> Raft<S> {
         }
         // All reading that can fail comes first.
         out.clear();
-        if to_apply {
-            out.committed_entries = match self.raft_log.committed_ents(true) {
-                Ok(ents) => ents,
-                Err(f) => return self.settle(Err(f.into())),
-            };
+        if to_apply
+            && let Err(f) = self
+                .raft_log
+                .committed_ents(true, &mut out.committed_entries)
+        {
+            return Err(self.settle_error(f.into()));
         }
-        out.write.must_sync = must_sync(&hs, &self.prev_hard_state, usize::from(to_write));
+        out.write.must_sync = to_write || hs_changed && must_sync(&hs, &self.prev_hard_state, 0);
         if hs_changed {
             self.prev_hard_state = hs;
             out.write.hard_state = Some(hs).filter(|hs| !hs.is_empty());
@@ -258,8 +256,11 @@ impl<S: Storage> Raft<S> {
         done.write.entries = Entries::new();
         done.committed_entries = Entries::new();
         self.check_fault()?;
-        let result = self.step_on_advance(&mut done.steps);
-        self.settle(result)
+        if let Err(e) = self.step_on_advance(&mut done.steps) {
+            return Err(self.settle_error(e));
+        }
+        self.changed();
+        Ok(())
     }
 
     /// A quick look: whether [`next_round`](Self::next_round) surely has nothing to hand out. False for a node that stopped.
@@ -288,11 +289,16 @@ impl<S: Storage> Raft<S> {
         if !steps.acks.is_empty() {
             self.step_own_acks(&steps.acks)?;
         }
-        if let Some(w) = steps.written.take() {
-            self.step_written(w)?;
+        // Looked at where they lie: taken out, they would be copied.
+        if let Some(w) = &steps.written {
+            let done = self.step_written(w);
+            steps.written = None;
+            done?;
         }
-        if let Some(b) = steps.applied.take() {
-            self.applied_batch(b)?;
+        if let Some(b) = &steps.applied {
+            let done = self.applied_batch(b);
+            steps.applied = None;
+            done?;
         }
         Ok(())
     }
@@ -323,7 +329,7 @@ impl<S: Storage> Raft<S> {
     }
 
     /// All handed out so far is written; what that means depends on the term.
-    fn step_written(&mut self, w: Written) -> Result<(), Error> {
+    fn step_written(&mut self, w: &Written) -> Result<(), Error> {
         if w.term != self.term {
             self.step_checked(&mut w.message(self.id))?;
             return Ok(());

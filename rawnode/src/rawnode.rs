@@ -7,10 +7,7 @@ use crate::ready::Body;
 use crate::{AppendWork, ApplyWork, AsyncReady, AsyncWrites, Persisted, Ready};
 use crate::{StorageWrites, SyncWrites};
 use bytes::Bytes;
-use raft::raftpb::{
-    ConfChangeI, ConfState, Entries, Entry, Message, MessageType, SnapshotStatus, is_local_msg,
-    is_local_msg_target, is_response_msg,
-};
+use raft::raftpb::{ConfChangeI, ConfState, Entries, Entry, Message, MessageType, SnapshotStatus};
 use raft::slog::Logger;
 use raft::storage::{self, Storage, Write};
 use raft::tracker::Progress;
@@ -390,15 +387,7 @@ impl<S: Storage, M: StorageWrites> RawNode<S, M> {
     /// # Errors
     /// As [`step`](RawNode::step); a message that is refused is left as it is.
     pub fn step_mut(&mut self, m: &mut Message) -> Result<Outcome, raft::Error> {
-        if !is_local_msg_target(m.from) {
-            if is_local_msg(m.msg_type) {
-                return Err(raft::Error::StepLocalMsg);
-            }
-            if is_response_msg(m.msg_type) && self.raft.progress(m.from).is_none() {
-                return Err(raft::Error::StepPeerNotFound);
-            }
-        }
-        self.raft.step_mut(m)
+        self.raft.step_remote(m)
     }
 
     /// Everything the node knows of itself and its peers. Allocates. Go: Status

@@ -51,13 +51,25 @@ impl<S: Storage> Raft<S> {
     /// The end of every call that can change the node: keeps a fault, and in debug builds checks the invariants.
     #[inline]
     pub(crate) fn settle<T>(&mut self, done: Result<T, Error>) -> Result<T, Error> {
-        if let Err(Error::Fault(f)) = &done
+        match done {
+            Ok(done) => {
+                self.changed();
+                Ok(done)
+            }
+            Err(e) => Err(self.settle_error(e)),
+        }
+    }
+
+    /// The same for an error. Apart, because a result of 48 bytes is copied else, in pieces, also where it holds nothing.
+    #[inline(never)]
+    pub(crate) fn settle_error(&mut self, e: Error) -> Error {
+        if let Error::Fault(f) = &e
             && self.fault.is_none()
         {
             self.keep(f.clone());
         }
         self.changed();
-        done
+        e
     }
 
     /// The same for a call without an error: what the driver heard last may be true no more.

@@ -278,6 +278,8 @@ impl<S: Storage> Raft<S> {
 
     /// Proposes to leave the joint configuration. Its entry has no data, so only a transfer of leadership can get in its way; then the next
     /// applied entry tries again.
+    #[cold]
+    #[inline(never)]
     pub(super) fn auto_leave(&mut self) -> Result<(), Error> {
         let leave = Entry {
             entry_type: Some(EntryType::ConfChangeV2),

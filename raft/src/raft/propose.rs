@@ -26,7 +26,7 @@ impl<S: Storage> Raft<S> {
                     index,
                 })
             }
-            Err(e) => self.settle(Err(e)),
+            Err(e) => Err(self.settle_error(e)),
         }
     }
 

@@ -9,10 +9,8 @@ use crate::{DropReason, Error, Fault, Outcome, ReadOnlyOption};
 
 impl<S: Storage> Raft<S> {
     /// A peer, or this leader's own storage, has taken entries or refused them. False if that is old news. Go: the arm MsgAppResp of stepLeader
+    #[inline]
     pub(super) fn handle_append_response(&mut self, at: usize, m: &Message) -> Result<bool, Fault> {
-        if let Some((_, pr)) = self.trk.progress.get_index_mut(at) {
-            pr.recent_active = true;
-        }
         if m.reject {
             self.handle_append_rejection(at, m)
         } else {
@@ -33,7 +31,11 @@ impl<S: Storage> Raft<S> {
     ///
     /// The follower does the same for its own log (`handle_append_entries`), which helps where its terms are the later ones. So there is about one
     /// probe for each term, not one for each entry.
+    #[inline(never)]
     fn handle_append_rejection(&mut self, at: usize, m: &Message) -> Result<bool, Fault> {
+        if let Some((_, pr)) = self.trk.progress.get_index_mut(at) {
+            pr.recent_active = true;
+        }
         let log = &self.raft_log;
         log_debug!(
             log.logger,
@@ -70,9 +72,6 @@ impl<S: Storage> Raft<S> {
 
     /// This leader's own log is written up to an index.
     pub(crate) fn handle_own_ack(&mut self, at: usize, index: u64) -> Result<(), Fault> {
-        if let Some((_, pr)) = self.trk.progress.get_index_mut(at) {
-            pr.recent_active = true;
-        }
         self.handle_append_acceptance(at, self.id, index)?;
         Ok(())
     }
@@ -101,6 +100,7 @@ impl<S: Storage> Raft<S> {
         let Some((_, pr)) = self.trk.progress.get_index_mut(at) else {
             return Ok(false);
         };
+        pr.recent_active = true;
         // The answer to a probe may say nothing new and yet end the probing.
         let ends_probing = pr.matched == index && pr.state == StateType::Probe;
         if !pr.maybe_update(index) && !ends_probing {

@@ -3,7 +3,10 @@
 use super::{Raft, StateType};
 use crate::log::AppliedBatch;
 use crate::logging::log_info;
-use crate::raftpb::{Message, MessageType, NONE, vote_resp_msg_type};
+use crate::raftpb::{
+    Message, MessageType, NONE, is_local_msg, is_local_msg_target, is_response_msg,
+    vote_resp_msg_type,
+};
 use crate::storage::Storage;
 use crate::types::EntryId;
 use crate::{CampaignType, DropReason, Error, Outcome};
@@ -54,11 +57,41 @@ impl<S: Storage> Raft<S> {
     ///
     /// # Errors
     /// As [`step`](Self::step); a message that is refused is left as it is.
+    #[inline]
     pub fn step_mut(&mut self, m: &mut Message) -> Result<Outcome, Error> {
-        self.check_fault()?;
+        self.step_either(m, false)
+    }
+
+    /// [`step_mut`](Self::step_mut) for what another node is said to have sent: refuses what only a node itself makes, and the answers of nodes that are no
+    /// members. Go: RawNode.Step
+    ///
+    /// # Errors
+    /// [`Error::StepLocalMsg`], [`Error::StepPeerNotFound`], and as [`step`](Self::step); a message that is refused is left as it is.
+    ///
+    /// ```
+    /// use tickraft::raftpb::{Message, MessageType};
+    /// # use tickraft::{Config, Error, Raft};
+    /// # let log = slog::Logger::root(slog::Discard, slog::o!());
+    /// # let mut raft = Raft::new(Config::new(1, 42), storage_mem::MemoryStorage::new(), log, None)?;
+    /// let mut hup = Message::new(MessageType::MsgHup);
+    /// assert_eq!(raft.step_remote(&mut hup), Err(Error::StepLocalMsg));
+    /// let mut answer = Message { from: 2, term: 1, ..Message::new(MessageType::MsgAppResp) };
+    /// assert_eq!(raft.step_remote(&mut answer), Err(Error::StepPeerNotFound));
+    /// # Ok::<(), Error>(())
+    /// ```
+    #[inline]
+    pub fn step_remote(&mut self, m: &mut Message) -> Result<Outcome, Error> {
+        self.step_either(m, true)
+    }
+
+    /// Both of them, in one place: so the way of steady replication, which asks neither question, is compiled once.
+    #[inline(never)]
+    fn step_either(&mut self, m: &mut Message, remote: bool) -> Result<Outcome, Error> {
+        if self.fault.is_some() {
+            return self.step_any(m, remote);
+        }
         let Some(news) = self.step_steady(m) else {
-            let done = self.step_checked(m);
-            return self.settle(done);
+            return self.step_any(m, remote);
         };
         // The outcome is made here: to hand it up from below costs more than to make it.
         match news {
@@ -66,8 +99,24 @@ impl<S: Storage> Raft<S> {
                 self.changed();
                 Ok(news_outcome(news))
             }
-            Err(e) => self.settle(Err(e)),
+            Err(e) => Err(self.settle_error(e)),
         }
+    }
+
+    /// All but steady replication, whose messages are neither local nor of strangers.
+    #[inline(never)]
+    fn step_any(&mut self, m: &mut Message, remote: bool) -> Result<Outcome, Error> {
+        if remote && !is_local_msg_target(m.from) {
+            if is_local_msg(m.msg_type) {
+                return Err(Error::StepLocalMsg);
+            }
+            if is_response_msg(m.msg_type) && self.progress(m.from).is_none() {
+                return Err(Error::StepPeerNotFound);
+            }
+        }
+        self.check_fault()?;
+        let done = self.step_checked(m);
+        self.settle(done)
     }
 
     /// The two messages of steady replication take the shortest way, of this term and without a tracer that is to be shown them; `None` for all others, which
@@ -267,7 +316,7 @@ impl<S: Storage> Raft<S> {
     fn handle_storage_apply_resp(&mut self, m: &Message) -> Result<(), Error> {
         if let Some(last) = m.entries.last() {
             let sizes = self.raft_log.applied_sizes(&m.entries);
-            self.applied_batch(AppliedBatch {
+            self.applied_batch(&AppliedBatch {
                 last: last.index,
                 len: m.entries.len(),
                 sizes,

@@ -5,7 +5,7 @@
 
 use super::{Raft, StateType, restored};
 use crate::raftpb::{
-    Entry, EntryType, Message, MessageType, NONE, Snapshot, is_local_msg_target,
+    Entries, Entry, EntryType, Message, MessageType, NONE, Snapshot, is_local_msg_target,
     unmarshal_conf_change,
 };
 use crate::read_only::ReadOnly;
@@ -263,6 +263,15 @@ fn check_run(run: &[Entry], prev: &mut EntryId) -> Result<(), Malformed> {
     Ok(())
 }
 
+/// The same for entries of several blocks; tells the last one's id.
+#[cold]
+fn check_runs(entries: &Entries, mut prev: EntryId) -> Result<EntryId, Malformed> {
+    entries
+        .runs()
+        .try_for_each(|run| check_run(run, &mut prev))?;
+    Ok(prev)
+}
+
 /// The entries are a piece of the log of a leader of this term, behind the entry that is named. Go: logSlice.valid
 #[doc(alias = "valid", alias = "logSlice", alias = "logSliceFromMsgApp")]
 #[inline]
@@ -271,10 +280,7 @@ fn check_app(m: &Message) -> Result<(), Malformed> {
     let mut prev = EntryId::new(m.log_term, m.index);
     match m.entries.as_run() {
         Some(run) => check_run(run, &mut prev)?,
-        None => m
-            .entries
-            .runs()
-            .try_for_each(|run| check_run(run, &mut prev))?,
+        None => prev = check_runs(&m.entries, prev)?,
     }
     if prev.term > m.term {
         return Err(Malformed::EntryTerm { index: prev.index });
