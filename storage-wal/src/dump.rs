@@ -1,12 +1,12 @@
 //! Looking at a log record by record, and writing one in etcd's plain format. Go: tools/etcd-dump-logs, WAL.ReadAll
 
+use crate::crc::crc32c_append;
 use crate::options::{Format, Options};
 use crate::record::{Frame, SnapshotMark, WORD, decode_state, kind, seed};
 use crate::segment::{Raw, Segment, SegmentName, SegmentReader};
 use crate::vfs::{Mode, Vfs, parent};
 use crate::wal::Wal;
 use crate::{Error, Identity, Recovered, Snapshotter};
-use crc32c::crc32c_append;
 use prost::Message as _;
 use std::path::Path;
 use std::sync::Arc;

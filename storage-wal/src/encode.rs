@@ -2,10 +2,10 @@
 
 mod entry;
 
+use crate::crc::crc32c_append;
 use crate::record::{END, Head, WORD, checksum};
 use crate::vfs::{VfsFile, write_all_at, write_all_vectored_at};
 use bytes::Bytes;
-use crc32c::crc32c_append;
 use std::io::{self, IoSlice};
 
 use entry::PIECE;

@@ -1,8 +1,8 @@
 //! Who a directory belongs to, how often it was opened, and what its peers said of theirs. Go: etcdserverpb.Metadata; the rest has no counterpart
 
 use crate::Error;
+use crate::crc::crc32c;
 use crate::vfs::{Mode, Vfs, read_file, replace_file};
-use crc32c::crc32c;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};

@@ -55,6 +55,7 @@
 mod cache;
 #[cfg(feature = "cli")]
 pub mod cli;
+mod crc;
 mod disk;
 mod dump;
 mod encode;

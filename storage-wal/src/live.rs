@@ -2,11 +2,11 @@
 
 use crate::Error;
 use crate::cache::Cache;
+use crate::crc::crc32c_append;
 use crate::index::{LogIndex, Point};
 use crate::record::{Frame, kind, seed};
 use crate::segment::{Raw, Segment, SegmentReader};
 use crate::stats::Counters;
-use crc32c::crc32c_append;
 use parking_lot::RwLock;
 use prost::Message as _;
 use std::collections::BTreeMap;

@@ -1,8 +1,8 @@
 //! The mark: what is durable, in two slots that are written in turn. Go: none
 
 use crate::Error;
+use crate::crc::crc32c;
 use crate::vfs::{Mode, Vfs, VfsFile, read_file, write_all_at};
-use crc32c::crc32c;
 use std::path::{Path, PathBuf};
 
 /// The mark's file name, beside the segments.

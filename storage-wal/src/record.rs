@@ -5,7 +5,7 @@
 //! before the batch, 6 flags, 7 epoch, in heads 8 {1 version, 2 segment, 3 first index, 4 log id}, and last 15, the checksum over every
 //! byte of the frame but data's contents (which field 2 covers) and the checksum itself, seeded with the log's id, the segment and the offset.
 
-use crc32c::{crc32c, crc32c_append};
+use crate::crc::{crc32c, crc32c_append};
 use std::ops::Range;
 use storage::raftpb::{ConfState, Entry, EntryType, HardState};
 

@@ -10,6 +10,7 @@ mod protected;
 mod replay;
 
 use crate::Error;
+use crate::crc::crc32c_append;
 use crate::index::LogIndex;
 use crate::mark::{self, Slot};
 use crate::record::{
@@ -17,7 +18,6 @@ use crate::record::{
 };
 use crate::segment::{Pos, Raw, Segment, SegmentName, SegmentReader};
 use crate::vfs::{Mode, Vfs};
-use crc32c::crc32c_append;
 use prost::Message as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

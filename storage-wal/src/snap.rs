@@ -1,9 +1,9 @@
 //! Snapshot files. Go: server/etcdserver/api/snap/snapshotter.go
 
 use crate::Error;
+use crate::crc::crc32c;
 use crate::stats::Counters;
 use crate::vfs::{Mode, Vfs, parent, read_file, sync_parent, write_all_at};
-use crc32c::crc32c;
 use prost::Message as _;
 use prost::encoding::{WireType, decode_key, decode_varint, encode_key, encode_varint};
 use std::path::{Path, PathBuf};

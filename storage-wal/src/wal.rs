@@ -11,6 +11,7 @@ mod space;
 mod spare;
 mod tail;
 
+use crate::crc::crc32c_append;
 use crate::encode::{Chain, Encoded, Frames, Record};
 use crate::live::{Live, Shared, WalReader};
 use crate::mark::{self, Mark, Slot};
@@ -20,7 +21,6 @@ use crate::scan::{Replay, Scan, ScanOptions, Torn, scan};
 use crate::segment::{Pos, Raw, Segment, SegmentName, SegmentReader};
 use crate::vfs::{Mode, VfsFile, parent, sync_parent, write_all_at};
 use crate::{Error, Stats};
-use crc32c::crc32c_append;
 use prost::Message as _;
 use slog::{info, warn};
 use std::io;

@@ -4,8 +4,8 @@
 //! the word; the next is stored over that. So no field takes a loop, nor a part of a frame a copy of odd length.
 
 use super::{Chain, Encoded, Frames, Record, word_for};
+use crate::crc::crc32c_append;
 use crate::record::{WORD, kind};
-use crc32c::crc32c_append;
 use storage::raftpb::Entry;
 
 /// Short fields are copied in pieces of this size.
