@@ -2,50 +2,32 @@
 // The macros make public functions.
 #![allow(missing_docs, unreachable_pub)]
 
+use benches::around::{Around, AroundFs};
 use benches::payload::payload;
 use bytes::Bytes;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use rawnode::raftpb::{Entries, Entry};
 use rawnode::storage::{Write, Writer};
-use std::ffi::OsString;
 use std::io::{self, IoSlice};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use storage_wal::vfs::{Mode, OsFs, Vfs, VfsFile};
+use storage_wal::vfs::VfsFile;
 use storage_wal::{DiskOptions, DiskStorage};
 
-/// The real file system, whose files ignore what is written and are never synced.
+/// Around files: they ignore what is written and are never synced.
 #[derive(Debug)]
 struct Discard;
 
 #[derive(Debug)]
 struct Ignores(Box<dyn VfsFile>);
 
-impl Vfs for Discard {
-    fn open(&self, path: &Path, mode: Mode) -> io::Result<Box<dyn VfsFile>> {
-        Ok(Box::new(Ignores(OsFs.open(path, mode)?)))
+impl Around for Discard {
+    fn file(&self, _: &Path, file: Box<dyn VfsFile>) -> Box<dyn VfsFile> {
+        Box::new(Ignores(file))
     }
-    fn create_dir_all(&self, path: &Path) -> io::Result<Vec<PathBuf>> {
-        OsFs.create_dir_all(path)
-    }
-    fn sync_dir(&self, _: &Path) -> io::Result<()> {
-        Ok(())
-    }
-    fn read_dir(&self, path: &Path) -> io::Result<Vec<OsString>> {
-        OsFs.read_dir(path)
-    }
-    fn exists(&self, path: &Path) -> io::Result<bool> {
-        OsFs.exists(path)
-    }
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        OsFs.rename(from, to)
-    }
-    fn remove_file(&self, path: &Path) -> io::Result<()> {
-        OsFs.remove_file(path)
-    }
-    fn remove_dir_all(&self, path: &Path) -> io::Result<()> {
-        OsFs.remove_dir_all(path)
+    fn syncs_dirs(&self) -> bool {
+        false
     }
 }
 
@@ -99,7 +81,7 @@ fn append(c: &mut Criterion) {
             cluster_id: 1,
             ..DiskOptions::default()
         };
-        (options.wal.vfs, options.wal.reserve) = (Arc::new(Discard), 0);
+        (options.wal.vfs, options.wal.reserve) = (Arc::new(AroundFs(Discard)), 0);
         let (mut log, _) = DiskStorage::open(dir.path(), options).expect("the folder opens");
         let mut last = 0;
         let mut timed = |n: u64| {

@@ -5,6 +5,7 @@
 //! - `benches/etcd.rs`: etcd-io/raft's own benches, case by case.
 //! - `benches/replication.rs`: three nodes in one thread, by payload, batch and mode: [`replication`].
 //! - `benches/codec.rs`: a MsgApp encoded and decoded.
+//! - `benches/wal.rs`: what a batch costs the log on disk besides the disk.
 //! - `tests/allocations.rs`: allocations a proposal, counted and bounded.
 //! - `src/bin/compare.rs`: ours and the rivals, side by side.
 //! - `src/bin/disk`: the write-ahead log on the command line: opening a long one, restarting from it, appending against bare writes.
@@ -14,6 +15,7 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod around;
 pub mod bare;
 pub mod compare;
 pub mod counted;

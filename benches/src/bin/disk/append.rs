@@ -2,7 +2,8 @@
 //! one that was filled with zeros and synced. The three take turns in blocks, so that whatever else the machine does meets all of them.
 
 use crate::Failed;
-use crate::timed::{Spent, TimedFs};
+use crate::timed::{Spent, Timed};
+use benches::around::AroundFs;
 use benches::bare::{Bare, median};
 use benches::payload::payload;
 use std::path::Path;
@@ -50,7 +51,7 @@ fn one(dir: &Path, a: &Args, size: usize, batch: u64) -> Result<(), Failed> {
         ..Options::default()
     };
     if a.profile {
-        options.vfs = Arc::new(TimedFs(Arc::clone(&spent)));
+        options.vfs = Arc::new(AroundFs(Timed(Arc::clone(&spent))));
     }
     let mut parts = [vec![], vec![], vec![], vec![]];
     let mut ours = Ours::create(&dir.join(format!("wal-{size}-{batch}")), &options)?;

@@ -1,12 +1,12 @@
-//! A file system that counts how long the log's writes and syncs take, apart for each file.
+//! Around files: counts how long the log's writes and syncs take, apart for each file.
 
-use std::ffi::OsString;
+use benches::around::Around;
 use std::io::{self, IoSlice};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
-use storage_wal::vfs::{Mode, OsFs, Vfs, VfsFile};
+use storage_wal::vfs::VfsFile;
 
 /// Nanoseconds spent so far.
 #[derive(Debug, Default)]
@@ -23,9 +23,9 @@ impl Spent {
     }
 }
 
-/// The real file system, timed.
-#[derive(Debug, Default)]
-pub(crate) struct TimedFs(pub(crate) Arc<Spent>);
+/// Puts a clock around files.
+#[derive(Debug)]
+pub(crate) struct Timed(pub(crate) Arc<Spent>);
 
 #[derive(Debug)]
 struct TimedFile {
@@ -63,40 +63,19 @@ impl TimedFile {
     }
 }
 
-impl Vfs for TimedFs {
-    fn open(&self, path: &Path, mode: Mode) -> io::Result<Box<dyn VfsFile>> {
+impl Around for Timed {
+    fn file(&self, path: &Path, file: Box<dyn VfsFile>) -> Box<dyn VfsFile> {
         let kind = match path.extension().and_then(|e| e.to_str()) {
             // A segment is made under the second name.
             Some("wal" | "tmp") => Kind::Segment,
             Some("mark") => Kind::Mark,
             _ => Kind::Other,
         };
-        Ok(Box::new(TimedFile {
-            file: OsFs.open(path, mode)?,
+        Box::new(TimedFile {
+            file,
             spent: Arc::clone(&self.0),
             kind,
-        }))
-    }
-    fn create_dir_all(&self, path: &Path) -> io::Result<Vec<PathBuf>> {
-        OsFs.create_dir_all(path)
-    }
-    fn sync_dir(&self, path: &Path) -> io::Result<()> {
-        OsFs.sync_dir(path)
-    }
-    fn read_dir(&self, path: &Path) -> io::Result<Vec<OsString>> {
-        OsFs.read_dir(path)
-    }
-    fn exists(&self, path: &Path) -> io::Result<bool> {
-        OsFs.exists(path)
-    }
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        OsFs.rename(from, to)
-    }
-    fn remove_file(&self, path: &Path) -> io::Result<()> {
-        OsFs.remove_file(path)
-    }
-    fn remove_dir_all(&self, path: &Path) -> io::Result<()> {
-        OsFs.remove_dir_all(path)
+        })
     }
 }
 
