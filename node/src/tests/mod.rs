@@ -25,6 +25,7 @@ use rawnode::raftpb::{
     SnapshotMetadata,
 };
 use rawnode::{RawNode, Ready, StorageWrites};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use storage_mem::MemoryStorage;
@@ -255,4 +256,20 @@ fn hanging(o: NodeOptions, on_read: OnRead, lines: &Lines) -> (Node, Sender<()>)
     let n = o.spawn(rn).unwrap();
     is_at.recv_timeout(LONG).expect("the node reads");
     (n, gate)
+}
+
+/// What an application holds, to see whether it is dropped with it.
+struct Alive(Arc<AtomicBool>);
+
+impl Alive {
+    fn new() -> (Self, Arc<AtomicBool>) {
+        let alive = Arc::new(AtomicBool::new(true));
+        (Self(Arc::clone(&alive)), alive)
+    }
+}
+
+impl Drop for Alive {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::SeqCst);
+    }
 }

@@ -5,7 +5,7 @@ use crate::{Accepted, Error, Served};
 use rawnode::Persisted;
 use rawnode::raft::Fault;
 use rawnode::raftpb::{ConfChange, ConfChangeType, unmarshal_conf_change};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Barrier, OnceLock};
 use std::thread;
 
@@ -357,16 +357,8 @@ fn a_full_queue_inside_a_turn() {
 /// Stops that race with callers inside: everyone learns of it, and the storage is free when stop returns.
 #[test]
 fn stops_that_race_with_work() {
-    /// Counts the applications that are alive.
-    struct Alive(Arc<AtomicUsize>);
-    impl Drop for Alive {
-        fn drop(&mut self) {
-            self.0.fetch_sub(1, Ordering::SeqCst);
-        }
-    }
     for round in 0..30 {
-        let alive = Arc::new(AtomicUsize::new(1));
-        let guard = Alive(Arc::clone(&alive));
+        let (guard, alive) = Alive::new();
         let mut s = storage(&[1]);
         let raw = raw(config(1), s.clone());
         let application = move |rd: Ready, _: &mut Served<'_>| {
@@ -401,9 +393,8 @@ fn stops_that_race_with_work() {
         start.wait();
         (0..round % 6).for_each(|_| thread::yield_now());
         n.stop();
-        assert_eq!(
-            alive.load(Ordering::SeqCst),
-            0,
+        assert!(
+            !alive.load(Ordering::SeqCst),
             "round {round}: stop waited for the application"
         );
         for p in proposing {

@@ -8,7 +8,7 @@ use rawnode::raft::Fault;
 use rawnode::raftpb::{ConfChange, ConfChangeType, unmarshal_conf_change};
 use rawnode::{AppendWork, AsyncReady, AsyncWrites};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::thread;
 
 type Applied = Receiver<Entry>;
@@ -487,15 +487,8 @@ fn calls_from_inside() {
 /// What the application holds is dropped when stop returns, also while others bring work.
 #[test]
 fn stops_that_race_with_work() {
-    struct Alive(Arc<AtomicBool>);
-    impl Drop for Alive {
-        fn drop(&mut self) {
-            self.0.store(false, Ordering::SeqCst);
-        }
-    }
     for _ in 0..20 {
-        let alive = Arc::new(AtomicBool::new(true));
-        let guard = Alive(Arc::clone(&alive));
+        let (guard, alive) = Alive::new();
         let s = storage(&[1]);
         let n = leader(&s, move |_| {
             let _ = &guard;
