@@ -344,9 +344,9 @@ impl Cluster {
                     }
                 }
             }
-            let begun = Instant::now();
+            let begun = (i == 0 && self.turns.is_some()).then(Instant::now);
             self.turn(i);
-            if let (0, Some(turns)) = (i, &mut self.turns) {
+            if let (Some(begun), Some(turns)) = (begun, &mut self.turns) {
                 let took = begun.elapsed();
                 turns.longest = turns.longest.max(took);
                 turns.all += took;

@@ -290,9 +290,9 @@ impl Cluster {
                     }
                 }
             }
-            let begun = Instant::now();
+            let begun = (i == 0 && self.turns.is_some()).then(Instant::now);
             self.turn(i);
-            if let (0, Some((longest, all))) = (i, &mut self.turns) {
+            if let (Some(begun), Some((longest, all))) = (begun, &mut self.turns) {
                 let took = begun.elapsed();
                 *longest = took.max(*longest);
                 *all += took;
@@ -528,7 +528,6 @@ fn quiesce_without(
 ) {
     loop {
         let mut quiet = true;
-        inboxes[..dead].iter_mut().for_each(Vec::clear);
         for i in dead..GROUP {
             let mut inbox = mem::take(&mut inboxes[i]);
             for message in inbox.drain(..) {

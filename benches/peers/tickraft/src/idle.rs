@@ -71,7 +71,6 @@ fn quiesce(group: &mut Group, inboxes: &mut Inboxes) {
 fn quiesce_without(dead: usize, group: &mut Group, inboxes: &mut Inboxes) {
     loop {
         let mut quiet = true;
-        inboxes[..dead].iter_mut().for_each(Vec::clear);
         for i in dead..GROUP {
             let mut inbox = mem::take(&mut inboxes[i]);
             for m in inbox.drain(..) {
